@@ -1,0 +1,104 @@
+"""Path attributes: what an UPDATE says of its prefixes.
+
+Owns ``Attributes`` (all path attributes of one route, immutable and compared by value), ``Origin`` and AS_PATH
+segments, and ``AttributeTable`` which interns them: equal attributes of one table are the same object, so that
+hot paths compare identities and a thousand routes share one set.
+
+Follows RFC 4271 section 5 (ORIGIN, AS_PATH, NEXT_HOP, MULTI_EXIT_DISC, LOCAL_PREF, ATOMIC_AGGREGATE, AGGREGATOR),
+RFC 1997 (COMMUNITIES), RFC 4456 (ORIGINATOR_ID, CLUSTER_LIST) and RFC 8092 (LARGE_COMMUNITY).
+
+Left out: unknown attributes (a frame with one is malformed here: both ends speak this protocol), and what the
+wire looks like (``wire``).
+"""
+
+from __future__ import annotations
+
+import enum
+from weakref import WeakValueDictionary
+
+import attrs
+
+from protocol.prefix import Address
+
+
+class Origin(enum.IntEnum):
+    """RFC 4271 section 4.3 a)."""
+
+    IGP = 0
+    EGP = 1
+    INCOMPLETE = 2
+
+
+AS_SET = 1
+AS_SEQUENCE = 2
+
+Segment = tuple[int, tuple[int, ...]]
+"""(AS_SET or AS_SEQUENCE, AS numbers)."""
+
+DEFAULT_LOCAL_PREF = 100
+"""BIRD's ``default bgp_local_pref``, for routes that come without one."""
+
+
+def _path_length(path: tuple[Segment, ...]) -> int:
+    # RFC 4271 9.1.2.2 a): an AS_SET counts as one, however many it holds.
+    return sum(1 if kind == AS_SET else len(numbers) for kind, numbers in path)
+
+
+@attrs.frozen(kw_only=True, cache_hash=True)
+class Attributes:
+    """The path attributes of a route.
+
+    ``communities`` are 32-bit values, ``large_communities`` triples; both sorted and without repeats.
+    ``rank`` is computed: (-LOCAL_PREF, AS_PATH length, ORIGIN), the head of the decision process
+    (RFC 4271 9.1.1 and 9.1.2.2 a-b), smaller is better.
+    """
+
+    next_hop: Address
+    origin: Origin = Origin.IGP
+    as_path: tuple[Segment, ...] = ()
+    med: int | None = None
+    local_pref: int | None = None
+    atomic_aggregate: bool = False
+    aggregator: tuple[int, Address] | None = None
+    communities: tuple[int, ...] = ()
+    large_communities: tuple[tuple[int, int, int], ...] = ()
+    originator_id: Address | None = None
+    cluster_list: tuple[Address, ...] = ()
+    rank: tuple[int, int, int] = attrs.field(init=False, eq=False, repr=False)
+
+    @rank.default
+    def _rank(self) -> tuple[int, int, int]:
+        preference = DEFAULT_LOCAL_PREF if self.local_pref is None else self.local_pref
+        return (-preference, _path_length(self.as_path), self.origin)
+
+    @property
+    def neighbour_as(self) -> int:
+        """The AS that MEDs are compared within (RFC 4271 9.1.2.2 c); 0 for a path of our own AS."""
+        if self.as_path and self.as_path[0][0] == AS_SEQUENCE:
+            return self.as_path[0][1][0]
+        return 0
+
+    def as_count(self, asn: int) -> int:
+        """How often an AS stands in the path, for loop checks."""
+        return sum(numbers.count(asn) for _, numbers in self.as_path)
+
+
+def prepend(path: tuple[Segment, ...], asn: int) -> tuple[Segment, ...]:
+    """AS_PATH with one AS put in front (RFC 4271 5.1.2 b): a full segment of 255 starts another."""
+    if path and path[0][0] == AS_SEQUENCE and len(path[0][1]) < 255:
+        return ((AS_SEQUENCE, (asn, *path[0][1])), *path[1:])
+    return ((AS_SEQUENCE, (asn,)), *path)
+
+
+class AttributeTable:
+    """Interned attributes of one process. Entries live as long as a route holds them."""
+
+    def __init__(self) -> None:
+        self._table: WeakValueDictionary[Attributes, Attributes] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def intern(self, attributes: Attributes) -> Attributes:
+        """The one object that stands for these attributes."""
+        return self._table.setdefault(attributes, attributes)
