@@ -1,12 +1,17 @@
 """The forwarding table of one node: what its kernel would hold.
 
-Owns ``FibRoute`` (one entry, interned) and ``Fib`` (programmed routes, longest-prefix match). Routes come from
-two programs, as in a Calico node: Felix (workload /32s) and BIRD's kernel protocol (blocks of other nodes, the
-blackholes of this node's own). They are kept apart, so that neither can delete what the other programmed; for one
-prefix Felix's route wins, as a workload's route does in the kernel.
+Owns ``FibRoute`` (one entry), ``Routes`` (the entries of a process, interned) and ``Fib`` (programmed routes,
+longest-prefix match). Routes come from two programs, as in a Calico node: Felix (workload /32s) and BIRD's kernel
+protocol (blocks of other nodes, the blackholes of this node's own). They are kept apart, so that neither can
+delete what the other programmed; for one prefix Felix's route wins, as a workload's route does in the kernel.
 
-Flow: the agents call ``set_felix`` with all of their routes (declarative; the difference is found here), the
-speaker calls ``apply`` with changes. ``routes`` is what a packet meets.
+Flow: Felix calls ``set_felix`` with all of its routes (declarative; the difference to what is programmed is found
+here), the speaker calls ``program`` with the prefixes that got a new route or lost theirs. ``routes`` is what a
+packet meets.
+
+A node holds a hundred workloads at most and may learn a million prefixes, so BIRD's routes are written straight
+into ``routes`` and only those that Felix hides are kept aside (``_hidden``). ``program`` therefore costs what
+``dict.update(dict.fromkeys(...))`` costs; a second table for BIRD alone would double the time and the memory.
 
 Left out: metrics and tables of the kernel; recursive next hops (the speaker resolves those).
 """
@@ -15,11 +20,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 import attrs
 
-from protocol.prefix import Address, Prefix, make_prefix
+from protocol.prefix import Address, Prefix, address_family, make_prefix
 
 
 class RouteKind(enum.Enum):
@@ -41,8 +45,106 @@ BLACKHOLE = FibRoute(RouteKind.BLACKHOLE)
 
 
 def via(gateways: tuple[Address, ...]) -> FibRoute:
-    return FibRoute(RouteKind.VIA, gateways=gateways)
+    return FibRoute(RouteKind.VIA, gateways=tuple(sorted(gateways)))
 
 
 def device(name: str) -> FibRoute:
     return FibRoute(RouteKind.DEVICE, device=name)
+
+
+class Routes:
+    """The VIA routes of one process: equal next hops are one object, whichever node programs them.
+
+    Holds one entry per neighbour of the cluster and one per set of ECMP gateways ever met, in the order met.
+    """
+
+    def __init__(self) -> None:
+        self._via: dict[tuple[Address, ...], FibRoute] = {}
+
+    def via(self, gateways: tuple[Address, ...]) -> FibRoute:
+        """``fib.via(gateways)``, always the same object for the same set of gateways."""
+        route = self._via.get(gateways)
+        if route is None:
+            route = via(gateways)
+            route = self._via.setdefault(route.gateways, route)
+            self._via[gateways] = route
+        return route
+
+
+class Fib:
+    """Programmed routes of one node.
+
+    ``routes`` is to be read, not written. ``version`` grows with every call that may have changed it; an equal
+    version means an equal table.
+    """
+
+    routes: dict[Prefix, FibRoute]
+    version: int
+
+    def __init__(self) -> None:
+        self.routes = {}
+        self.version = 0
+        self._felix: dict[Prefix, FibRoute] = {}
+        self._hidden: dict[Prefix, FibRoute] = {}  # BIRD's routes for prefixes that Felix has too
+        self._lengths: list[tuple[int, int]] = []  # (size, length) in the table, longest first; see lookup
+        self._lengths_version = 0
+
+    def set_felix(self, routes: Mapping[Prefix, FibRoute]) -> None:
+        """Make Felix's routes exactly these."""
+        programmed = self._felix
+        if routes == programmed:
+            return
+        for prefix in programmed.keys() - routes.keys():
+            del programmed[prefix]
+            learned = self._hidden.pop(prefix, None)
+            if learned is None:
+                del self.routes[prefix]
+            else:
+                self.routes[prefix] = learned
+        for prefix, route in routes.items():
+            if prefix not in programmed and prefix in self.routes:
+                self._hidden[prefix] = self.routes[prefix]
+            programmed[prefix] = route
+            self.routes[prefix] = route
+        self.version += 1
+
+    def program(self, prefixes: Iterable[Prefix], route: FibRoute | None) -> None:
+        """BIRD's kernel protocol: all of ``prefixes`` have this route from now on, or none when it is None."""
+        if route is None:
+            self._forget(prefixes)
+            return
+        fresh = dict.fromkeys(prefixes, route)
+        # isdisjoint walks the shorter of two key views.
+        if self._felix and not self._felix.keys().isdisjoint(fresh.keys()):
+            for prefix in self._felix.keys() & fresh.keys():
+                del fresh[prefix]
+                self._hidden[prefix] = route
+        if fresh:
+            self.routes.update(fresh)
+            self.version += 1
+
+    def _forget(self, prefixes: Iterable[Prefix]) -> None:
+        forget = self.routes.pop
+        for prefix in prefixes:
+            if prefix in self._felix:
+                self._hidden.pop(prefix, None)
+            else:
+                forget(prefix, None)
+        self.version += 1
+
+    def lookup(self, address: Address) -> tuple[Prefix, FibRoute] | None:
+        """The route a packet to ``address`` takes: the longest prefix that holds it."""
+        if self._lengths_version != self.version:
+            # Which lengths occur is all the index there is: the table itself is the dict per length.
+            self._lengths = sorted({(len(prefix), prefix[0]) for prefix in self.routes}, reverse=True)
+            self._lengths_version = self.version
+        family = address_family(address)
+        size = len(address) + 1
+        number = int.from_bytes(address, "big")
+        for prefix_size, length in self._lengths:
+            if prefix_size == size:
+                prefix = make_prefix(number, length, family)
+                route = self.routes.get(prefix)
+                if route is not None:
+                    return prefix, route
+        return None
