@@ -22,6 +22,8 @@ from typing import Annotated, Any
 
 import attrs
 
+from protocol.v3 import selector
+
 JSON = "json"
 """Attribute metadata: the JSON name, where the rule of ``json_name`` does not give it."""
 
@@ -300,7 +302,7 @@ Cidr = Annotated[str, Check(as_network)]
 StrictCidr = Annotated[str, Check(as_strict_network)]
 IPv4Cidr = Annotated[str, Check(lambda text: _check_family(text, 4, as_network))]
 IPv6Cidr = Annotated[str, Check(lambda text: _check_family(text, 6, as_network))]
-SelectorText = Annotated[str, at_most(MAX_SELECTOR)]
+SelectorText = Annotated[str, Check(selector.parse), at_most(MAX_SELECTOR)]
 AddressOrCidr = Annotated[str, Check(_check_address_or_network)]
 HostCidr = Annotated[str, Check(_check_host_network)]
 Community = Annotated[str, Check(_check_community)]
