@@ -63,10 +63,14 @@ class MemoryStore:
     def get(self, kind: str, name: str, namespace: str = "") -> Document:
         """Raises NotFound."""
         key = kind, namespace, name
-        document = self._kinds.get(kind, {}).get(key)
+        document = self.find(key)
         if document is None:
             raise NotFound.of(key)
         return document
+
+    def find(self, key: Key) -> Document | None:
+        documents = self._kinds.get(key[0])
+        return documents.get(key) if documents else None
 
     def list(self, kind: str) -> Documents:
         """All of a kind, in key order."""
@@ -100,7 +104,9 @@ class MemoryStore:
         """Raises NotFound, Conflict, Invalid. Returns the document as stored, with its new revision."""
         key = _checked_key(document)
         metadata = document["metadata"]
-        if not (metadata.get("resourceVersion") and metadata.get("uid") and metadata.get("creationTimestamp")):
+        if not (
+            metadata.get("resourceVersion") and metadata.get("uid") and metadata.get("creationTimestamp")
+        ):
             raise Invalid.fields(
                 (f"Metadata.{field}", "", "field must be set for an Update request")
                 for field, name in (
@@ -134,7 +140,9 @@ class MemoryStore:
         if missing < 0:
             raise Invalid(f"revision {revision} is ahead of the datastore, which is at {self.revision}")
         if missing > len(self._history):
-            raise Compacted(f"revision {revision} has been compacted; the oldest is {self.revision - len(self._history)}")
+            raise Compacted(
+                f"revision {revision} has been compacted; the oldest is {self.revision - len(self._history)}"
+            )
         return [*islice(self._history, len(self._history) - missing, None)]
 
     def watch(self, watcher: Watcher, revision: int | None = None) -> Callable[[], None]:
@@ -172,5 +180,7 @@ def _checked_key(document: Document) -> Key:
     except (KeyError, TypeError, AttributeError):
         raise Invalid("not a resource: kind and metadata.name are required") from None
     if not (type(kind) is type(namespace) is type(name) is str and kind and name):
-        raise Invalid.fields([("Metadata.Name", str(name), "name, namespace and kind are texts, the first is required")])
+        raise Invalid.fields(
+            [("Metadata.Name", str(name), "name, namespace and kind are texts, the first is required")]
+        )
     return key

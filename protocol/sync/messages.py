@@ -31,7 +31,9 @@ from protocol.v3.metadata import Key
 Document = dict[str, Any]
 """``{"apiVersion": …, "kind": …, "metadata": {…}, "spec": {…}}``. Never changed once it was passed on."""
 
-SHARED_KINDS = frozenset({"Node", "IPPool", "IPReservation", "IPAMConfiguration", "BGPConfiguration", "BGPPeer"})
+SHARED_KINDS = frozenset(
+    {"Node", "IPPool", "IPReservation", "IPAMConfiguration", "BGPConfiguration", "BGPPeer"}
+)
 """Watched by every shard."""
 
 NODE_KINDS = frozenset({"BlockAffinity", "WorkloadEndpoint"})
@@ -46,9 +48,9 @@ def key_of(document: Document) -> Key:
 
 def node_of(document: Document) -> str:
     """The node that a document of NODE_KINDS is about; "" when it does not say."""
-    spec = document.get("spec") or {}
-    node: str = spec.get("node") or ""
-    return node
+    spec = document.get("spec")
+    node = spec.get("node") if type(spec) is dict else None
+    return node if type(node) is str else ""
 
 
 @attrs.frozen

@@ -98,7 +98,7 @@ class Decoder:
         """Whether the stream so far ends inside a message."""
         return self._fed > self._taken
 
-    def receive(self, data: bytes) -> Iterator[Message]:
+    def receive(self, data: bytes | bytearray) -> Iterator[Message]:
         """The messages that ``data`` completes. A generator: nothing happens until it is iterated, to the end.
 
         Raises RemoteProtocolError after the last good message, and again on every later call.
@@ -180,7 +180,12 @@ def _call(frame: list[Any]) -> Message | None:
 
 
 def _deltas(frame: list[Any]) -> Message | None:
-    if len(frame) != 4 or type(frame[1]) is not int or type(frame[2]) is not list or type(frame[3]) is not list:
+    if (
+        len(frame) != 4
+        or type(frame[1]) is not int
+        or type(frame[2]) is not list
+        or type(frame[3]) is not list
+    ):
         return None
     if not all(map(_is_document, frame[2])) or not all(map(_is_key, frame[3])):
         return None
