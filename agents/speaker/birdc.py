@@ -1,0 +1,208 @@
+"""What birdc would answer on this node: a command's text in, BIRD 1.6.8's reply out.
+
+Owns the client's part (keywords may be abbreviated as long as they stay unambiguous) and the daemon's (``show
+status``, ``show protocols [all] [NAME | "pattern"]``, ``show route [all] [for X | PREFIX] [protocol P] [export P]
+[primary] [count]``), in the row formats of BIRD's ``nest/proto.c``, ``nest/rt-table.c`` and ``proto/bgp/bgp.c``.
+
+``answer`` returns what comes over BIRD's control socket, each line with its reply code, so that a program can tell
+an answer from a refusal; ``birdc_reply.render`` does what birdc does with it: takes the codes off. Everything is
+pure: the speaker's tables come as values and as one callable. ``show route`` is ``birdc_route``.
+
+Differences from the daemon, on purpose: networks are sorted (BIRD prints them in the order of its hash table) and
+times are UTC, as they are in a calico-node container. What changes a running BIRD, and what prints rooms this
+speaker does not have, is refused as in a restricted session (``birdc -r``).
+
+Left out: filter expressions (``where``, ``filter``), ``preexport``, ``noexport`` and tables other than master.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+
+from agents.dataplane.fib import FibRoute
+from agents.speaker import birdc_reply as reply
+from agents.speaker import birdc_route as route
+from agents.speaker.birdc_reply import Line, Refusal, format_since, syntax_error
+from agents.speaker.birdc_route import BUILT_IN, Routes
+from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
+from protocol.prefix import Prefix, format_address
+
+BIRD_VERSION = "1.6.8"
+
+_TOP = (
+    "add", "configure", "debug", "delete", "disable", "down", "dump", "echo", "enable", "eval", "exit", "flush",
+    "help", "mrtdump", "quit", "reload", "restart", "restrict", "show",
+)  # fmt: skip
+_SHOW = (
+    "bfd", "interfaces", "memory", "ospf", "protocols", "rip", "roa", "route", "static", "status", "symbols",
+)  # fmt: skip
+
+_TOKEN = re.compile(r'\s*("[^"]*"|/|[^\s"/]+|.)')
+
+
+def answer(command: str, status: SpeakerStatus, routes: Routes, fib: Mapping[Prefix, FibRoute]) -> str:
+    """The reply of this node's BIRD to one command, with reply codes. Never raises for what a user may type."""
+    try:
+        lines = _dispatch(command, status, routes, fib)
+    except Refusal as refusal:
+        lines = refusal.lines
+    return reply.frame([Line(reply.WELCOME, f"BIRD {BIRD_VERSION} ready.")]) + reply.frame(lines)
+
+
+# The client: which command is meant.
+
+
+def _dispatch(
+    command: str, status: SpeakerStatus, routes: Routes, fib: Mapping[Prefix, FibRoute]
+) -> list[Line]:
+    words = _TOKEN.findall(command.partition("#")[0].strip())
+    if _expand(words, _TOP, "") != "show":
+        raise Refusal(reply.DENIED, "Access denied")
+    noun = _expand(words[1:], _SHOW, "show ")
+    rest = words[2:]
+    if noun == "status":
+        if rest:
+            raise syntax_error()
+        return _show_status(status)
+    if noun == "protocols":
+        return _show_protocols(rest, status, routes)
+    if noun == "route":
+        return route.show(route.parse(rest, status), status, routes, fib)
+    raise Refusal(reply.DENIED, f"Access denied (show {noun} is not answered)")
+
+
+def _expand(words: list[str], choices: tuple[str, ...], before: str) -> str:
+    word = words[0] if words else ""
+    found = [choice for choice in choices if choice.startswith(word)] if word else []
+    if not found:
+        raise Refusal(reply.PARSE, "No such command. Press `?' for help.")
+    # As in birdc, `roa` gives way, so that `sh ro` is `show route`.
+    wanted = [choice for choice in found if choice != "roa"] or found
+    if word in found or len(wanted) == 1:
+        return word if word in found else wanted[0]
+    expansions = (before + choice for choice in found)
+    raise Refusal(reply.PARSE, "Ambiguous command, possible expansions are:", *expansions)
+
+
+# show status
+
+
+def _show_status(status: SpeakerStatus) -> list[Line]:
+    def date(moment: float) -> str:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
+
+    return [
+        Line(reply.VERSION, f"BIRD {BIRD_VERSION}"),
+        Line(reply.UPTIME, f"Router ID is {format_address(status.router_id)}"),
+        Line(reply.UPTIME, f"Current server time is {date(status.now)}"),
+        Line(reply.UPTIME, f"Last reboot on {date(status.started)}"),
+        Line(reply.UPTIME, f"Last reconfiguration on {date(status.reconfigured)}"),
+        Line(reply.STATUS_END, "Daemon is up and running"),
+    ]
+
+
+# show protocols
+
+
+def _show_protocols(words: list[str], status: SpeakerStatus, routes: Routes) -> list[Line]:
+    details = bool(words) and "all".startswith(words[0])
+    if details:
+        words = words[1:]
+    if len(words) > 1:
+        raise syntax_error()
+    wanted = _protocol_filter(words[0], status) if words else lambda name: True
+    table = routes() if details else []
+
+    lines: list[Line] = []
+    started = format_since(status.started, status.now)
+    for name, kind, preference, output in BUILT_IN:
+        if wanted(name):
+            lines.append(_protocol_row(name, kind, "up", started, ""))
+            if details:
+                lines += _details(_built_in_details(name, preference, output, table))
+    for peer in status.peers:
+        if wanted(peer.name):
+            since = format_since(peer.since, status.now)
+            info = f"{peer.bgp_state:<14}{peer.last_error}"
+            lines.append(_protocol_row(peer.name, "BGP", peer.protocol_state, since, info))
+            if details:
+                lines += _details(_bgp_details(peer))
+    if not lines:
+        raise Refusal(reply.NO_MATCH, "No protocols match")
+    heading = Line(reply.HEADING, "name     proto    table    state  since       info")
+    return [heading, *lines, Line(reply.OK, "")]
+
+
+def _protocol_filter(word: str, status: SpeakerStatus) -> Callable[[str], bool]:
+    if word.startswith('"'):
+        if len(word) < 2 or not word.endswith('"'):
+            raise syntax_error()
+        pattern = re.compile(re.escape(word[1:-1]).replace(r"\*", ".*").replace(r"\?", "."))
+        return lambda name: pattern.fullmatch(name) is not None
+    name = route.protocol_name([word], status, reply.NOT_A_PROTOCOL)
+    return lambda other: other == name
+
+
+def _protocol_row(name: str, kind: str, state: str, since: str, info: str) -> Line:
+    return Line(reply.PROTOCOL, f"{name:<8} {kind:<8} {'master':<8} {state:<5}  {since:<10}  {info}")
+
+
+def _details(texts: list[str]) -> list[Line]:
+    return [Line(reply.DETAILS, text) for text in (*texts, "")]
+
+
+def _statistics(updates_in: int, withdraws_in: int, updates_out: int, withdraws_out: int) -> list[str]:
+    # Nothing is filtered or refused on import, and what the export policy holds back is never offered to a peer,
+    # so that the outer columns are equal and the inner ones zero.
+    return [
+        "  Route change stats:     received   rejected   filtered    ignored   accepted",
+        f"    Import updates:     {updates_in:10} {0:10} {0:10} {0:10} {updates_in:10}",
+        f"    Import withdraws:   {withdraws_in:10} {0:10} {'---':>10} {0:10} {withdraws_in:10}",
+        f"    Export updates:     {updates_out:10} {0:10} {0:10} {'---':>10} {updates_out:10}",
+        f"    Export withdraws:   {withdraws_out:10} {'---':>10} {'---':>10} {'---':>10} {withdraws_out:10}",
+    ]
+
+
+def _built_in_details(name: str, preference: int, output: str, table: list[RouteStatus]) -> list[str]:
+    imported = sum(entry.protocol == name for entry in table)
+    preferred = sum(entry.protocol == name and entry.best for entry in table)
+    exported = sum(route.to_kernel(entry) for entry in table) if name == "kernel1" else 0
+    return [
+        f"  Preference:     {preference}",
+        "  Input filter:   ACCEPT",
+        f"  Output filter:  {output}",
+        f"  Routes:         {imported} imported, {exported} exported, {preferred} preferred",
+        *_statistics(imported, 0, exported, 0),
+    ]
+
+
+def _bgp_details(peer: BgpStatus) -> list[str]:
+    lines = [
+        "  Description:    Connection to BGP peer",
+        "  Preference:     100",
+        "  Input filter:   ACCEPT",
+        "  Output filter:  (unnamed)",
+        f"  Routes:         {peer.imported} imported, {peer.exported} exported, {peer.preferred} preferred",
+        *_statistics(peer.updates_received, peer.withdraws_received, peer.updates_sent, peer.withdraws_sent),
+        f"  BGP state:          {peer.bgp_state}",
+        f"    Neighbor address: {format_address(peer.address)}",
+        f"    Neighbor AS:      {peer.peer_as}",
+    ]
+    if peer.protocol_state == "up":
+        session = ["internal" if peer.internal else "external", "multihop"]
+        if peer.rr_client:
+            session.append("route-reflector")
+        session += [word for word in peer.capabilities if word in ("AS4", "add-path-rx", "add-path-tx")]
+        lines += [
+            f"    Neighbor ID:      {format_address(peer.peer_id) if peer.peer_id else '0.0.0.0'}",
+            f"    Neighbor caps:    {' '.join(peer.capabilities)}",
+            f"    Session:          {' '.join(session)}",
+            f"    Source address:   {format_address(peer.local_address)}",
+            f"    Hold timer:       {peer.hold_left:.0f}/{peer.hold_time:.0f}",
+            f"    Keepalive timer:  {peer.keepalive_left:.0f}/{peer.keepalive_time:.0f}",
+        ]
+    if peer.last_error:
+        lines.append(f"    Last error:       {peer.last_error}")
+    return lines
