@@ -1,0 +1,99 @@
+"""What a cluster's processes cost: memory, CPU seconds and time since the start, read from /proc.
+
+Owns four readings, no state. PSS counts a page shared by k forked processes as 1/k in each, so that the sum over
+all processes is what the cluster really holds. Where there is no /proc (macOS) the memory is unknown (None) and
+the CPU seconds are those of this process and its ended children.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def pss_bytes(pids: Iterable[int]) -> int | None:
+    """The proportional set size of all these processes; one that has ended counts nothing."""
+    total = 0
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_bytes()
+        except OSError:
+            if pid == os.getpid():
+                return None
+            continue
+        for line in text.splitlines():
+            if line.startswith(b"Pss:"):
+                total += int(line.split()[1]) * 1024
+                break
+    return total
+
+
+def cpu_seconds(children: Iterable[int]) -> float:
+    """User and system seconds of this process, its ended children, and the living ``children``."""
+    times = os.times()
+    total = times.user + times.system + times.children_user + times.children_system
+    ticks = os.sysconf("SC_CLK_TCK")
+    for pid in children:
+        fields = _stat_fields(pid)
+        if fields is not None:
+            total += (int(fields[11]) + int(fields[12])) / ticks
+    return total
+
+
+def process_age() -> float:
+    """Seconds since this process was made, the interpreter's own start included.
+
+    Without /proc: 0.0, the time counts from here.
+    """
+    fields = _stat_fields(os.getpid())
+    if fields is None:
+        return 0.0
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
+
+
+def available_bytes() -> int | None:
+    """MemAvailable: what new processes may take without swapping; None when the system does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def descriptor_limit() -> int:
+    """Raises the soft limit of descriptors to the hard one and returns it.
+
+    An unlimited hard limit (macOS says so and means OPEN_MAX) counts as a million, more than one process serves.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1_048_576 if hard == resource.RLIM_INFINITY else hard
+    if soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):
+            return soft
+    return wanted
+
+
+def cores() -> int:
+    """The processors this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def _stat_fields(pid: int) -> list[bytes] | None:
+    """The fields of /proc/<pid>/stat after the command's name (which may hold spaces), state first."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return text[text.rindex(b")") + 2 :].split()
