@@ -1,0 +1,212 @@
+"""What a user looks at, as tables: ``calicoctl node status``, ``ip route``, and the cluster's own status.
+
+Each view has two steps. Where the objects live (a shard), ``peer_rows`` and ``route_rows`` make plain rows of them, fit
+for JSON and for the stream to the coordinator; where somebody asks (the API), ``node_status``, ``ip_route`` and
+``cluster_status`` write the text. The shapes are those of calicoctl's go-pretty table and of iproute2, whose
+``ip -json route`` gave the names in ``RouteRow``.
+
+Left out, because these kernels have one uplink and it would stand in every line: ``dev eth0`` of routes via another
+node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NotRequired, TypedDict
+
+from agents.dataplane.fib import FibRoute, RouteKind
+from agents.speaker.birdc_reply import format_since
+from agents.speaker.status import SpeakerStatus
+from protocol.prefix import Prefix, family_of, format_address, format_prefix, network_address
+
+_PEER_TYPES = {"Mesh": "node-to-node mesh", "Global": "global", "Node": "node specific"}
+
+
+class PeerRow(TypedDict):
+    address: str
+    type: str
+    state: str  # of BIRD's protocol: "up", "start", "down"
+    since: str
+    info: str
+
+
+class NextHop(TypedDict):
+    gateway: str
+    weight: int
+    flags: list[str]
+
+
+class RouteRow(TypedDict):
+    """One route as ``ip -json route`` has it."""
+
+    type: NotRequired[str]
+    dst: str
+    gateway: NotRequired[str]
+    dev: NotRequired[str]
+    protocol: NotRequired[str]
+    scope: NotRequired[str]
+    flags: list[str]
+    nexthops: NotRequired[list[NextHop]]
+
+
+class ShardRow(TypedDict):
+    index: int
+    pid: int
+    up: bool
+    nodes: int
+    sockets: int
+    memory_mb: float
+
+
+class ClusterStatus(TypedDict):
+    name: str
+    pid: int
+    topology: str  # "full mesh", "4 route reflectors"
+    uptime: float  # seconds
+    nodes: int
+    nodes_down: list[str]  # names
+    shards: list[ShardRow]
+    sessions_expected: int
+    sessions_established: int
+    routes_expected: int
+    routes_programmed: int
+    convergence: str  # one line: what is known of the FIBs
+
+
+def peer_rows(status: SpeakerStatus) -> list[PeerRow]:
+    """The neighbours calicoctl knows of: those confd made, in BIRD's order."""
+    return [
+        PeerRow(
+            address=format_address(peer.address),
+            type=_PEER_TYPES[peer.kind],
+            state=peer.protocol_state,
+            since=format_since(peer.since, status.now),
+            info=f"{peer.bgp_state} {peer.last_error}".rstrip(),
+        )
+        for peer in status.peers
+    ]
+
+
+def node_status(rows: Sequence[PeerRow]) -> str:
+    """``calicoctl node status``."""
+    text = "Calico process is running.\n"
+    for family in (4, 6):
+        text += f"\nIPv{family} BGP status\n"
+        peers = [row for row in rows if (":" in row["address"]) == (family == 6)]
+        if peers:
+            table = [(row["address"], row["type"], row["state"], row["since"], row["info"]) for row in peers]
+            text += _boxed(("PEER ADDRESS", "PEER TYPE", "STATE", "SINCE", "INFO"), table)
+        else:
+            text += f"No IPv{family} peers found.\n"
+    return text + "\n"
+
+
+def route_rows(routes: Mapping[Prefix, FibRoute]) -> list[RouteRow]:
+    """A FIB in the kernel's order: by address, and the longer prefix of one address first."""
+
+    def kernel_order(prefix: Prefix) -> tuple[int, bytes, int]:
+        return family_of(prefix), prefix[1:], -prefix[0]
+
+    return [_route_row(prefix, routes[prefix]) for prefix in sorted(routes, key=kernel_order)]
+
+
+def _route_row(prefix: Prefix, route: FibRoute) -> RouteRow:
+    whole = prefix[0] == (len(prefix) - 1) << 3
+    if prefix[0] == 0:
+        destination = "default"
+    else:
+        destination = format_address(network_address(prefix)) if whole else format_prefix(prefix)
+    if route.kind is RouteKind.BLACKHOLE:
+        return RouteRow(type="blackhole", dst=destination, protocol="bird", flags=[])
+    if route.kind is RouteKind.DEVICE:
+        # Felix programs these with protocol boot, which ip route does not print.
+        return RouteRow(dst=destination, dev=route.device, scope="link", flags=[])
+    if len(route.gateways) == 1:
+        return RouteRow(dst=destination, gateway=format_address(route.gateways[0]), protocol="bird", flags=[])
+    hops = [NextHop(gateway=format_address(gateway), weight=1, flags=[]) for gateway in route.gateways]
+    return RouteRow(dst=destination, protocol="bird", flags=[], nexthops=hops)
+
+
+def ip_route(rows: Iterable[RouteRow]) -> str:
+    """``ip route``."""
+    lines: list[str] = []
+    for row in rows:
+        words = [row["type"]] if "type" in row else []
+        words.append(row["dst"])
+        if "gateway" in row:
+            words += ["via", row["gateway"]]
+        if "dev" in row:
+            words += ["dev", row["dev"]]
+        if "protocol" in row:
+            words += ["proto", row["protocol"]]
+        if "scope" in row:
+            words += ["scope", row["scope"]]
+        lines.append(" ".join(words))
+        lines += [f"\tnexthop via {hop['gateway']} weight {hop['weight']}" for hop in row.get("nexthops", ())]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def cluster_status(status: ClusterStatus) -> str:
+    """``status``: the cluster in a few lines, then its shards."""
+    down = status["nodes_down"]
+    lines = [
+        f"cluster   {status['name']}: {status['topology']}, pid {status['pid']}, up {_duration(status['uptime'])}",
+        f"nodes     {status['nodes'] - len(down):,}/{status['nodes']:,} up{_some(down)}",
+        f"sessions  {status['sessions_established']:,}/{status['sessions_expected']:,} Established",
+        f"routes    {status['routes_programmed']:,}/{status['routes_expected']:,} in the FIBs",
+        f"state     {status['convergence']}",
+        "",
+        *_columns(
+            ("SHARD", "PID", "STATE", "NODES", "SOCKETS", "MEMORY"),
+            [
+                (
+                    str(shard["index"]),
+                    str(shard["pid"]),
+                    "up" if shard["up"] else "dead",
+                    f"{shard['nodes']:,}",
+                    f"{shard['sockets']:,}",
+                    f"{shard['memory_mb']:.0f} MB",
+                )
+                for shard in status["shards"]
+            ],
+        ),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _some(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(names[:5])
+    return f"; down: {shown}{f' and {len(names) - 5:,} more' if len(names) > 5 else ''}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {left:02} s" if minutes else f"{left} s"
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = _widths(header, rows)
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+def _boxed(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """go-pretty's default style: ASCII borders, one space of padding, everything to the left."""
+    widths = _widths(header, rows)
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return "".join(f"{text}\n" for text in (rule, line(header), rule, *map(line, rows), rule))
