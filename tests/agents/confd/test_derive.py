@@ -1,0 +1,137 @@
+"""The whole configuration, and that it depends on what exists and on nothing else."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.confd.derive import Confd, derive
+from agents.speaker.config import ExportPolicy, SpeakerConfig, Timers
+from protocol.prefix import parse_address, parse_prefix
+from protocol.v3.metadata import Resource
+from protocol.v3.node import Node, NodeStatus
+from tests.strategies.confd import (
+    Writer,
+    affinity,
+    bgp_configuration,
+    bgp_peer,
+    clusters,
+    config_of,
+    node,
+    pool,
+)
+
+TIMERS = Timers(hold=30)
+ONE = node("one", "10.77.0.1/16")
+TWO = node("two", "10.77.0.2/16")
+NAMES = [f"node-{host:03}" for host in range(8, 14)]
+
+
+def test_all_that_a_speaker_is_told() -> None:
+    writer = Writer(
+        ONE,
+        pool("plain", "192.168.0.0/16"),
+        pool("kept", "10.2.0.0/16", disable_bgp_export=True),
+        affinity("one", "192.168.4.64/26"),
+        affinity("one", "192.168.4.128/26", "pendingDeletion"),
+        affinity("two", "192.168.5.0/26"),
+        bgp_configuration(as_number=64999, ipv4_normal_route_priority=2000),
+    )
+    address = parse_address("10.77.0.1")
+    assert derive(writer.view, "one", TIMERS) == SpeakerConfig(
+        node="one",
+        address=address,
+        router_id=address,
+        local_as=64999,
+        policy=ExportPolicy(
+            blocks=(parse_prefix("192.168.4.64/26"),),
+            export_disabled=(parse_prefix("10.2.0.0/16"),),
+            pools=(parse_prefix("192.168.0.0/16"),),
+            normal_priority=2000,
+        ),
+        blackholes=(parse_prefix("192.168.4.128/26"), parse_prefix("192.168.4.64/26")),
+        timers=TIMERS,
+    )
+
+
+def test_the_as_of_the_node_wins_over_the_global_one() -> None:
+    assert config_of("own", node("own", "10.77.0.1", as_number=64600), bgp_configuration()).local_as == 64600
+
+
+def test_no_configuration_without_node_or_address() -> None:
+    writer = Writer(node("six", ""), Node(ONE.metadata))
+    assert derive(writer.view, "six", TIMERS) is None
+    assert derive(writer.view, "one", TIMERS) is None
+    assert derive(writer.view, "nobody", TIMERS) is None
+
+
+def test_a_change_of_any_kind_is_seen() -> None:
+    writer = Writer(ONE)
+    confd = Confd(writer.view, TIMERS)
+    seen = [confd.derive("one")]
+    for resource in (
+        TWO,
+        bgp_configuration(listen_port=150),
+        bgp_peer("tor", peer_ip="10.99.0.1", as_number=65000),
+        pool("plain", "192.168.0.0/16"),
+        affinity("one", "192.168.4.64/26"),
+        affinity("one", "192.168.4.64/26", "pendingDeletion"),
+    ):
+        writer.write(resource)
+        seen.append(confd.derive("one"))
+        assert seen[-1] != seen[-2], resource.kind
+        assert seen[-1] == derive(writer.view, "one", TIMERS)
+    writer.delete(ONE)
+    assert confd.derive("one") is None
+    writer.write(ONE)
+    assert confd.derive("one") == seen[-1]
+
+
+def test_a_change_that_changes_nothing_gives_the_same_object() -> None:
+    writer = Writer(ONE, TWO, pool("plain", "192.168.0.0/16"))
+    confd = Confd(writer.view, TIMERS)
+    config = confd.derive("one")
+    assert confd.derive("one") is config
+    writer.write(attrs.evolve(TWO, status=NodeStatus(wireguard_public_key="k")))
+    assert confd.derive("one") is config
+    writer.write(node("two", "10.77.0.2/16", rack="a"))
+    assert confd.derive("one") is config
+    writer.write(affinity("two", "192.168.5.0/26"))
+    assert confd.derive("one") is config
+    writer.write(bgp_peer("elsewhere", node="two", peer_ip="10.99.0.1", as_number=65000))
+    assert confd.derive("one") is config
+
+
+def test_a_change_of_blocks_keeps_the_peers() -> None:
+    writer = Writer(ONE, TWO)
+    confd = Confd(writer.view, TIMERS)
+    before = confd.derive("one")
+    writer.write(affinity("one", "192.168.4.64/26"))
+    after = confd.derive("one")
+    assert before is not None
+    assert after is not None
+    assert after.peers is before.peers
+
+
+@given(st.data(), clusters())
+def test_the_order_of_resources_does_not_matter(data: st.DataObject, cluster: list[Resource]) -> None:
+    one = Confd(Writer(*cluster).view, TIMERS)
+    other = Confd(Writer(*data.draw(st.permutations(cluster))).view, TIMERS)
+    for name in NAMES:
+        assert one.derive(name) == other.derive(name)
+
+
+@given(clusters(), clusters(), st.data())
+def test_what_was_there_before_does_not_matter(past: list[Resource], now: list[Resource], data: st.DataObject) -> None:
+    writer = Writer(*past)
+    confd = Confd(writer.view, TIMERS)
+    steps = [(writer.write, resource) for resource in now]
+    kept = {resource.key for resource in now}
+    steps += [(writer.delete, resource) for resource in past if resource.key not in kept]
+    for step, resource in data.draw(st.permutations(steps)):
+        confd.derive(data.draw(st.sampled_from(NAMES)))
+        step(resource)
+    fresh = Confd(Writer(*now).view, TIMERS)
+    for name in NAMES:
+        assert confd.derive(name) == fresh.derive(name)
