@@ -1,0 +1,252 @@
+"""All that decides what the FIBs should hold, in a form small enough to send to every shard.
+
+Owns ``Facts`` and ``gather``, which reads them from the datastore's documents: the session graph (``sessions``), who
+announces which prefixes, who must not pass them on, and what each node holds by itself.
+
+What a node announces follows Calico's export filter. Of a node's confirmed blocks the whole block, and nothing inside
+it; of the rest what lies in a pool that exports: blocks that are being given back, and the /32 of a workload with
+a borrowed address. Pools with disableBGPExport come before everything. The same filter stands at every node that
+passes routes on, so a prefix outside of the pools goes no further than its announcer's neighbours, and the owner
+of a block never passes on what lies inside.
+
+Prefixes with the same announcers and the same restrictions fare alike everywhere. They are kept together, and solved
+once, however many they are.
+
+Documents of blocks and workloads are read as they are: there may be a million, and two fields of each matter.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, cast
+
+import attrs
+
+from cluster.oracle.sessions import Pair, Station, derive
+from protocol.prefix import Prefix, host_prefix, parse_address, parse_prefix
+from protocol.v3.bgp import DEFAULT_AS_NUMBER, BGPConfiguration, BGPPeer
+from protocol.v3.codec import decode
+from protocol.v3.ippool import IPPool
+from protocol.v3.node import Node
+
+Document = Mapping[str, Any]
+
+
+@attrs.frozen
+class Facts:
+    """Nodes are numbers: places in ``names``, which is in the order of their addresses.
+
+    Every field is made of lists, numbers, texts and bytes, so ``to_wire`` is shallow.
+    """
+
+    names: list[str]
+    addresses: list[bytes]  # b"": a node without IPv4
+    asns: list[int]
+    clusters: list[bytes]  # b"": no reflector
+    down: list[int]
+    cut: list[Pair]  # both ways round
+    cliques: list[list[int]]  # see sessions.Graph
+    severed: list[tuple[int, bytes]]
+    edges: list[tuple[int, int, int, int, bool, bool]]
+    announced: list[tuple[list[int], list[int], bool, list[Prefix]]]
+    """(announcers, who holds or suppresses it and never passes it on, whether anybody does, prefixes)."""
+    blackholes: list[list[Prefix]]  # by node: its blocks
+    workloads: list[list[tuple[Prefix, str]]]  # by node: (/32, interface); of two with one address the first counts
+
+    def to_wire(self, own: Collection[str]) -> list[Any]:
+        """For the shard that hosts ``own``: what is local to other nodes stays behind."""
+        kept = [name in own for name in self.names]
+        *shared, blackholes, workloads = attrs.astuple(self, recurse=False)
+        return [
+            *shared,
+            [routes if keep else [] for keep, routes in zip(kept, blackholes, strict=True)],
+            [routes if keep else [] for keep, routes in zip(kept, workloads, strict=True)],
+        ]
+
+    @classmethod
+    def from_wire(cls, values: list[Any]) -> Facts:
+        return cls(*values)
+
+
+def gather(
+    list_kind: Callable[[str], Iterable[Document]],
+    *,
+    down: Collection[str] = (),
+    cut: Iterable[tuple[str, str]] = (),
+) -> Facts:
+    """``list_kind("Node")`` gives the documents of a kind, in the order of their keys as a datastore lists them.
+
+    ``down`` nodes are dead, ``cut`` pairs cannot talk.
+    """
+    configurations = {
+        document["metadata"]["name"]: cast("BGPConfiguration", decode(document)).spec
+        for document in list_kind("BGPConfiguration")
+    }
+    default = configurations.get("default")
+    global_as = (default and default.as_number) or DEFAULT_AS_NUMBER
+    ports = {name.removeprefix("node."): spec.listen_port or 0 for name, spec in configurations.items()}
+    stations = _stations([cast("Node", decode(document)) for document in list_kind("Node")], global_as, ports)
+    numbers = {station.name: station.number for station in stations}
+    dead = {numbers[name] for name in down if name in numbers}
+    pairs: set[Pair] = set()
+    for one, other in cut:
+        if one in numbers and other in numbers:
+            pairs.add((numbers[one], numbers[other]))
+            pairs.add((numbers[other], numbers[one]))
+    graph = derive(
+        stations,
+        mesh=default is None or default.node_to_node_mesh_enabled is not False,
+        global_as=global_as,
+        peers=[cast("BGPPeer", decode(document)) for document in list_kind("BGPPeer")],
+        down=dead,
+        cut=pairs,
+    )
+    origins = _Origins([cast("IPPool", decode(document)) for document in list_kind("IPPool")], numbers, dead)
+    for document in list_kind("BlockAffinity"):
+        origins.add_block(document["spec"])
+    for document in list_kind("WorkloadEndpoint"):
+        origins.add_workload(document["spec"])
+    return Facts(
+        names=[station.name for station in stations],
+        addresses=[station.address for station in stations],
+        asns=[station.asn for station in stations],
+        clusters=[station.cluster for station in stations],
+        down=sorted(dead),
+        cut=sorted(pairs),
+        cliques=graph.cliques,
+        severed=graph.severed,
+        edges=graph.edges,
+        announced=origins.announced(),
+        blackholes=origins.blackholes,
+        workloads=origins.workloads,
+    )
+
+
+def _stations(nodes: Iterable[Node], global_as: int, ports: Mapping[str, int]) -> list[Station]:
+    found = []
+    for node in nodes:
+        bgp = node.spec.bgp
+        address = bgp.ipv4_address.partition("/")[0] if bgp else ""
+        # Without an address last: router IDs and peer addresses are compared by number.
+        found.append((not address, parse_address(address) if address else b"", node.metadata.name, node))
+    stations = []
+    for number, (_, octets, name, node) in enumerate(sorted(found, key=lambda entry: entry[:3])):
+        bgp = node.spec.bgp
+        named_as = bgp.as_number if bgp else None
+        cluster = bgp.route_reflector_cluster_id if bgp else ""
+        stations.append(
+            Station(
+                number=number,
+                name=name,
+                labels=node.metadata.labels,
+                address=octets,
+                named_as=named_as,
+                asn=global_as if named_as is None else named_as,
+                cluster=parse_address(cluster) if cluster else b"",
+                port=ports.get(name) or ports.get("default", 0),
+            )
+        )
+    return stations
+
+
+class _Cover:
+    """Prefixes to be found by what they contain. ``lengths`` are those that occur."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, dict[int, list[int]]] = {}
+
+    def add(self, prefix: Prefix, value: int) -> None:
+        length = prefix[0]
+        network = int.from_bytes(prefix[1:], "big") >> (32 - length)
+        self._tables.setdefault(length, {}).setdefault(network, []).append(value)
+
+    def around(self, prefix: Prefix, *, itself: bool) -> list[int]:
+        """The values of all prefixes that ``prefix`` lies in."""
+        length = prefix[0] + itself
+        network = int.from_bytes(prefix[1:], "big")
+        found: list[int] = []
+        for shorter, table in self._tables.items():
+            if shorter < length:
+                found += table.get(network >> (32 - shorter), ())
+        return found
+
+
+class _Origins:
+    """Who announces what, from affinities and workloads as they come."""
+
+    def __init__(self, pools: Iterable[IPPool], numbers: Mapping[str, int], dead: Collection[int]) -> None:
+        self._numbers = {name: number for name, number in numbers.items() if number not in dead}
+        self._pools = _Cover()  # 1: exports, 0: does not
+        for pool in pools:
+            if ":" not in pool.spec.cidr:
+                self._pools.add(parse_prefix(pool.spec.cidr), not pool.spec.disable_bgp_export)
+        self._confirmed = _Cover()
+        self._blocks: list[tuple[Prefix, int, bool]] = []  # (block, node, whether confirmed)
+        self.blackholes: list[list[Prefix]] = [[] for _ in numbers]
+        self.workloads: list[list[tuple[Prefix, str]]] = [[] for _ in numbers]
+
+    def add_block(self, spec: Mapping[str, Any]) -> None:
+        """A BlockAffinity's spec."""
+        node, state, cidr = self._numbers.get(spec["node"]), spec.get("state", ""), spec["cidr"]
+        if node is None or state == "pending" or spec.get("type", "host") != "host" or ":" in cidr:
+            return
+        prefix = _ipv4_prefix(cidr)
+        confirmed = state != "pendingDeletion"
+        if confirmed:
+            self._confirmed.add(prefix, node)
+        if prefix[0] < 32:
+            self.blackholes[node].append(prefix)
+        self._blocks.append((prefix, node, confirmed))
+
+    def add_workload(self, spec: Mapping[str, Any]) -> None:
+        """A WorkloadEndpoint's spec."""
+        node, interface = self._numbers.get(spec["node"]), spec.get("interfaceName", "")
+        if node is None or not interface:
+            return
+        for text in spec.get("ipNetworks", ()):
+            prefix = host_prefix(parse_address(text.partition("/")[0])) if ":" in text else _ipv4_prefix(text)
+            self.workloads[node].append((prefix, interface))
+
+    def announced(self) -> list[tuple[list[int], list[int], bool, list[Prefix]]]:
+        announcers: dict[Prefix, tuple[int, ...]] = {}
+        quiet: dict[Prefix, list[int]] = {}  # who has it as a static route but may not announce it
+        whole: set[tuple[Prefix, int]] = set()  # confirmed /32 blocks: announced when the workload is there
+        for prefix, node, confirmed in self._blocks:
+            if prefix[0] == 32:
+                if confirmed:
+                    whole.add((prefix, node))
+            elif self._exports(prefix) if not confirmed else 0 not in self._pools.around(prefix, itself=True):
+                announcers[prefix] = (*announcers.get(prefix, ()), node)
+            else:
+                quiet.setdefault(prefix, []).append(node)
+        for node, workloads in enumerate(self.workloads):
+            for prefix, _ in workloads:
+                if len(prefix) == 5 and node not in announcers.get(prefix, ()):
+                    if (prefix, node) in whole:
+                        allowed = 0 not in self._pools.around(prefix, itself=True)
+                    else:
+                        allowed = node not in self._confirmed.around(prefix, itself=False) and self._exports(prefix)
+                    if allowed:
+                        announcers[prefix] = (*announcers.get(prefix, ()), node)
+        groups: dict[tuple[tuple[int, ...], tuple[int, ...], bool], list[Prefix]] = {}
+        for prefix, nodes in announcers.items():
+            silent = self._confirmed.around(prefix, itself=False)
+            if prefix in quiet:
+                silent += quiet[prefix]
+            key = nodes if len(nodes) == 1 else tuple(sorted(nodes)), tuple(silent), self._exports(prefix)
+            groups.setdefault(key, []).append(prefix)
+        return [
+            (list(nodes), list(silent), transit, prefixes) for (nodes, silent, transit), prefixes in groups.items()
+        ]
+
+    def _exports(self, prefix: Prefix) -> bool:
+        """Whether the pools alone let it out: inside one, and inside none that is not exported."""
+        around = self._pools.around(prefix, itself=True)
+        return bool(around) and 0 not in around
+
+
+def _ipv4_prefix(cidr: str) -> Prefix:
+    # Validated long ago; parse_prefix takes ten times as long.
+    address, _, length = cidr.partition("/")
+    return Prefix(bytes((int(length or 32),)) + socket.inet_aton(address))

@@ -1,0 +1,783 @@
+"""Small clusters whose tables can be worked out by hand, and laws against a plain simulation of BGP."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterable, Mapping
+
+import attrs
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.dataplane.fib import BLACKHOLE, FibRoute, RouteKind, Routes, via
+from cluster.oracle import Facts, expected_counts, first_differences, gather, solve
+from cluster.oracle.solver import session_count
+from protocol.prefix import Prefix, format_prefix, parse_address, parse_prefix
+from tests.strategies.clusters import (
+    Document,
+    Listing,
+    affinity,
+    bgp_configuration,
+    bgp_peer,
+    node,
+    pool,
+    workload,
+)
+
+POOL = pool("pool", "192.168.0.0/16")
+SHORT = re.compile(r"^192\.168\.(\d+)\.0/26$")
+Text = dict[str, str]
+
+
+def facts_of(
+    documents: Iterable[Document], *, down: Iterable[str] = (), cut: Iterable[tuple[str, str]] = ()
+) -> Facts:
+    return gather(Listing([POOL, *documents]), down=set(down), cut=cut)
+
+
+def block(number: int) -> str:
+    return f"192.168.{number}.0/26"
+
+
+def simple(number: int, *, asn: int | None = None, cluster: str = "", **labels: str) -> list[Document]:
+    """Node n<number> at 10.0.0.<number> with block 192.168.<number>.0/26."""
+    name = f"n{number}"
+    return [
+        node(name, f"10.0.0.{number}/24", asn=asn, cluster=cluster, labels=labels),
+        affinity(name, block(number)),
+    ]
+
+
+def show(route: FibRoute) -> str:
+    """``n1``, ``n1 n2`` (ECMP), ``blackhole`` or ``dev cali0``: nodes by the last octet of their address."""
+    if route.kind is RouteKind.VIA:
+        return " ".join(f"n{gateway[3]}" for gateway in route.gateways)
+    return "blackhole" if route.kind is RouteKind.BLACKHOLE else f"dev {route.device}"
+
+
+def tables(facts: Facts) -> dict[str, Text]:
+    """Every table as text. Blocks 192.168.<n>.0/26 are called by their number."""
+    return {
+        name: {
+            SHORT.sub(r"\1", format_prefix(prefix)).removeprefix("192.168."): show(route)
+            for prefix, route in table.items()
+        }
+        for name, table in solve(facts, facts.names, via)
+    }
+
+
+def sessions(facts: Facts) -> int:
+    counts = expected_counts(facts, facts.names)
+    assert sum(count.sessions for count in counts.values()) == 2 * session_count(facts)
+    return session_count(facts)
+
+
+class TestMesh:
+    def test_three_nodes(self) -> None:
+        facts = facts_of([*simple(1), *simple(2), *simple(3), workload("n1", "192.168.1.5/32", "cali1")])
+        assert sessions(facts) == 3
+        assert tables(facts) == {
+            "n1": {"1": "blackhole", "1.5/32": "dev cali1", "2": "n2", "3": "n3"},
+            "n2": {"1": "n1", "2": "blackhole", "3": "n3"},
+            "n3": {"1": "n1", "2": "n2", "3": "blackhole"},
+        }
+        counts = expected_counts(facts, ["n1", "n3"])
+        assert {name: (count.sessions, count.routes) for name, count in counts.items()} == {"n1": (2, 4), "n3": (2, 3)}
+
+    def test_a_cut_link_is_not_bridged(self) -> None:
+        facts = facts_of([*simple(1), *simple(2), *simple(3)], cut=[("n3", "n1")])
+        assert sessions(facts) == 2
+        assert tables(facts) == {
+            "n1": {"1": "blackhole", "2": "n2"},
+            "n2": {"1": "n1", "2": "blackhole", "3": "n3"},
+            "n3": {"2": "n2", "3": "blackhole"},
+        }
+
+    def test_a_down_node_has_no_table_and_announces_nothing(self) -> None:
+        facts = facts_of([*simple(1), *simple(2), *simple(3)], down=["n2"])
+        assert sessions(facts) == 1
+        assert tables(facts) == {"n1": {"1": "blackhole", "3": "n3"}, "n3": {"1": "n1", "3": "blackhole"}}
+
+    def test_switched_off(self) -> None:
+        facts = facts_of([bgp_configuration(nodeToNodeMeshEnabled=False), *simple(1), *simple(2)])
+        assert sessions(facts) == 0
+        assert tables(facts) == {"n1": {"1": "blackhole"}, "n2": {"2": "blackhole"}}
+
+    def test_a_node_without_address_has_its_own_routes_only(self) -> None:
+        nowhere = {"kind": "Node", "metadata": {"name": "a"}, "spec": {}}
+        facts = facts_of([nowhere, affinity("a", block(9)), *simple(1), *simple(2)])
+        assert sessions(facts) == 1
+        assert tables(facts)["a"] == {"9": "blackhole"}
+        assert "9" not in tables(facts)["n1"]
+
+    def test_one_names_its_as_and_the_other_does_not(self) -> None:
+        """n1 expects n2 in n1's own AS, as confd does, and n2 is in the global one."""
+        assert sessions(facts_of([*simple(1, asn=64513), *simple(2)])) == 0
+        assert sessions(facts_of([*simple(1, asn=64512), *simple(2)])) == 1
+        assert sessions(facts_of([bgp_configuration(asNumber=64513), *simple(1, asn=64513), *simple(2)])) == 1
+
+    def test_an_as_per_rack(self) -> None:
+        """Across racks the announcer and its rack mates offer equal paths: ECMP. Inside, LOCAL_PREF is Calico's."""
+        facts = facts_of([*simple(1, asn=65001), *simple(2, asn=65001), *simple(3, asn=65002), *simple(4, asn=65002)])
+        assert sessions(facts) == 6
+        assert tables(facts) == {
+            "n1": {"1": "blackhole", "2": "n2", "3": "n3 n4", "4": "n3 n4"},
+            "n2": {"1": "n1", "2": "blackhole", "3": "n3 n4", "4": "n3 n4"},
+            "n3": {"1": "n1 n2", "2": "n1 n2", "3": "blackhole", "4": "n4"},
+            "n4": {"1": "n1 n2", "2": "n1 n2", "3": "n3", "4": "blackhole"},
+        }
+
+    def test_across_a_cut_between_racks_the_next_hop_is_the_rack_mate(self) -> None:
+        facts = facts_of([*simple(1, asn=65001), *simple(2, asn=65001), *simple(3, asn=65002)], cut=[("n1", "n3")])
+        assert tables(facts)["n3"] == {"1": "n2", "2": "n2", "3": "blackhole"}
+        # n2 has it from over the border and hands n1 the next hop it has itself.
+        assert tables(facts)["n1"]["3"] == "n3"
+
+    def test_ecmp_keeps_the_sixteen_lowest(self) -> None:
+        rack = [document for number in range(1, 21) for document in simple(number, asn=65001)]
+        facts = facts_of([*rack, *simple(30, asn=65002)])
+        assert tables(facts)["n30"]["20"] == " ".join(f"n{number}" for number in range(1, 17))
+
+
+RR_BY_LABEL = [
+    bgp_configuration(nodeToNodeMeshEnabled=False),
+    bgp_peer("clients", nodeSelector="!has(rr)", peerSelector="has(rr)"),
+    bgp_peer("reflectors", nodeSelector="has(rr)", peerSelector="has(rr)"),
+]
+
+
+class TestReflection:
+    def test_two_reflectors_of_one_cluster(self) -> None:
+        facts = facts_of(
+            [
+                *RR_BY_LABEL,
+                *simple(1, cluster="1.0.0.1", rr="true"),
+                *simple(2, cluster="1.0.0.1", rr="true"),
+                *simple(3),
+                *simple(4),
+            ]
+        )
+        assert sessions(facts) == 5
+        assert tables(facts) == {
+            "n1": {"1": "blackhole", "2": "n2", "3": "n3", "4": "n4"},
+            "n2": {"1": "n1", "2": "blackhole", "3": "n3", "4": "n4"},
+            "n3": {"1": "n1", "2": "n2", "3": "blackhole", "4": "n4"},
+            "n4": {"1": "n1", "2": "n2", "3": "n3", "4": "blackhole"},
+        }
+
+    def test_shared_cluster_survives_one_cut_to_a_client(self) -> None:
+        """BIRD checks CLUSTER_LIST on sessions with clients only: n2 hears of n3 through n1, and tells its client."""
+        documents = [
+            *RR_BY_LABEL,
+            *simple(1, cluster="1.0.0.1", rr="true"),
+            *simple(2, cluster="1.0.0.1", rr="true"),
+            *simple(3),
+            *simple(4),
+        ]
+        facts = facts_of(documents, cut=[("n2", "n3"), ("n1", "n4")])
+        assert tables(facts) == {
+            "n1": {"1": "blackhole", "2": "n2", "3": "n3", "4": "n4"},
+            "n2": {"1": "n1", "2": "blackhole", "3": "n3", "4": "n4"},
+            "n3": {"1": "n1", "2": "n2", "3": "blackhole", "4": "n4"},
+            "n4": {"1": "n1", "2": "n2", "3": "n3", "4": "blackhole"},
+        }
+
+    def test_two_clusters(self) -> None:
+        """n1 has client n3, n2 has client n4; each takes the other for a client, its cluster ID being different."""
+        facts = facts_of(
+            [
+                bgp_configuration(nodeToNodeMeshEnabled=False),
+                bgp_peer("core", nodeSelector="has(core)", peerSelector="has(core)"),
+                bgp_peer("left", nodeSelector="side == 'left'", peerSelector="core == 'left'"),
+                bgp_peer("right", nodeSelector="side == 'right'", peerSelector="core == 'right'"),
+                *simple(1, cluster="1.0.0.1", core="left"),
+                *simple(2, cluster="1.0.0.2", core="right"),
+                *simple(3, side="left"),
+                *simple(4, side="right"),
+            ]
+        )
+        assert sessions(facts) == 3
+        assert tables(facts) == {
+            "n1": {"1": "blackhole", "2": "n2", "3": "n3", "4": "n4"},
+            "n2": {"1": "n1", "2": "blackhole", "3": "n3", "4": "n4"},
+            "n3": {"1": "n1", "2": "n2", "3": "blackhole", "4": "n4"},
+            "n4": {"1": "n1", "2": "n2", "3": "n3", "4": "blackhole"},
+        }
+
+    def test_non_clients_do_not_hear_of_each_other(self) -> None:
+        """A line of three reflectors of one cluster: the middle one does not reflect between the ends."""
+        facts = facts_of(
+            [
+                bgp_configuration(nodeToNodeMeshEnabled=False),
+                bgp_peer("line", node="n2", peerSelector="has(end)"),
+                *simple(1, cluster="1.0.0.1", end="yes"),
+                *simple(2, cluster="1.0.0.1"),
+                *simple(3, cluster="1.0.0.1", end="yes"),
+            ]
+        )
+        assert tables(facts)["n1"] == {"1": "blackhole", "2": "n2"}
+        assert tables(facts)["n3"] == {"2": "n2", "3": "blackhole"}
+
+    def test_a_reflector_is_not_in_the_mesh(self) -> None:
+        facts = facts_of([*simple(1, cluster="1.0.0.1"), *simple(2), *simple(3)])
+        assert sessions(facts) == 1
+        assert tables(facts)["n1"] == {"1": "blackhole"}
+
+
+class TestPeers:
+    OFF = bgp_configuration(nodeToNodeMeshEnabled=False)
+
+    def test_peer_ip_with_its_reverse(self) -> None:
+        peer = bgp_peer("p", node="n1", peerIP="10.0.0.2", asNumber=64512)
+        assert sessions(facts_of([self.OFF, peer, *simple(1), *simple(2)])) == 1
+
+    def test_manual_reverse_needs_the_other_side(self) -> None:
+        there = bgp_peer("there", node="n1", peerIP="10.0.0.2", asNumber=64512, reversePeering="Manual")
+        back = bgp_peer("back", node="n2", peerIP="10.0.0.1", asNumber=64512, reversePeering="Manual")
+        assert sessions(facts_of([self.OFF, there, *simple(1), *simple(2)])) == 0
+        assert sessions(facts_of([self.OFF, there, back, *simple(1), *simple(2)])) == 1
+
+    def test_wrong_as(self) -> None:
+        peer = bgp_peer("p", node="n1", peerIP="10.0.0.2", asNumber=64999)
+        assert sessions(facts_of([self.OFF, peer, *simple(1), *simple(2)])) == 0
+
+    def test_local_as_of_one_peering(self) -> None:
+        documents = [self.OFF, *simple(1), *simple(2)]
+        ours = bgp_peer(
+            "a", node="n1", peerIP="10.0.0.2", asNumber=64512, localASNumber=65100, reversePeering="Manual"
+        )
+        theirs = bgp_peer("b", node="n2", peerIP="10.0.0.1", asNumber=65100, reversePeering="Manual")
+        facts = facts_of([*documents, ours, theirs])
+        assert sessions(facts) == 1
+        assert facts.edges == [(0, 1, 65100, 64512, False, False)]
+
+    def test_the_mesh_keeps_a_pair_that_is_also_peered(self) -> None:
+        facts = facts_of([bgp_peer("all", peerSelector="all()"), *simple(1), *simple(2), *simple(3)])
+        assert (sessions(facts), facts.edges) == (3, [])
+
+    def test_a_selector_that_does_not_parse_matches_nothing(self) -> None:
+        peer = bgp_peer("p", nodeSelector="has(", peerSelector="all()")
+        assert sessions(facts_of([self.OFF, peer, *simple(1), *simple(2)])) == 0
+
+    def test_external_neighbours_are_nobody_here(self) -> None:
+        peer = bgp_peer("tor", peerIP="172.16.0.1", asNumber=65000)
+        assert sessions(facts_of([peer, *simple(1), *simple(2)])) == 1
+
+    def test_a_reflector_takes_a_peer_by_address_for_a_client(self) -> None:
+        """A peerIP tells no cluster ID, so two reflectors of one cluster are clients of each other; the first name counts."""
+        by_address = bgp_peer("a", node="n1", peerIP="10.0.0.2", asNumber=64512, reversePeering="Manual")
+        back = bgp_peer("b", node="n2", peerSelector="has(first)", reversePeering="Manual")
+        reflectors = [*simple(1, cluster="1.0.0.1", first="yes"), *simple(2, cluster="1.0.0.1")]
+        facts = facts_of([by_address, back, *reflectors])
+        assert facts.edges == [(0, 1, 64512, 64512, True, False)]
+
+
+class TestOrigins:
+    def test_a_borrowed_address_is_announced_and_the_owner_of_the_block_takes_it(self) -> None:
+        facts = facts_of([*simple(1), *simple(2), *simple(3), workload("n2", "192.168.1.7/32", "cali7")])
+        assert tables(facts) == {
+            "n1": {"1": "blackhole", "2": "n2", "3": "n3", "1.7/32": "n2"},
+            "n2": {"1": "n1", "2": "blackhole", "3": "n3", "1.7/32": "dev cali7"},
+            "n3": {"1": "n1", "2": "n2", "3": "blackhole", "1.7/32": "n2"},
+        }
+
+    def test_a_reflector_keeps_back_what_lies_in_its_own_block(self) -> None:
+        facts = facts_of(
+            [
+                *RR_BY_LABEL,
+                *simple(1, cluster="1.0.0.1", rr="true"),
+                *simple(2),
+                *simple(3),
+                workload("n2", "192.168.1.7/32", "cali7"),
+            ]
+        )
+        assert tables(facts)["n1"]["1.7/32"] == "n2"
+        assert "1.7/32" not in tables(facts)["n3"]
+
+    def test_pending_blocks_are_nothing_and_leaving_ones_still_there(self) -> None:
+        documents = [node("n1", "10.0.0.1"), node("n2", "10.0.0.2"), workload("n1", "192.168.3.4/32", "cali4")]
+        states = {"1": "pending", "2": "", "3": "pendingDeletion"}
+        blocks = [affinity("n1", block(int(number)), state) for number, state in states.items()]
+        facts = facts_of([*documents, *blocks])
+        assert tables(facts) == {
+            "n1": {"2": "blackhole", "3": "blackhole", "3.4/32": "dev cali4"},
+            "n2": {"2": "n1", "3": "n1", "3.4/32": "n1"},  # a block on its way out hides nothing any more
+        }
+
+    def test_a_pool_that_is_not_exported(self) -> None:
+        documents = [
+            pool("secret", "172.16.0.0/16", disableBGPExport=True),
+            *simple(1),
+            *simple(2),
+            affinity("n1", "172.16.0.0/26"),
+            workload("n1", "172.16.9.1/32", "cali1"),
+        ]
+        assert tables(facts_of(documents)) == {
+            "n1": {"1": "blackhole", "2": "n2", "172.16.0.0/26": "blackhole", "172.16.9.1/32": "dev cali1"},
+            "n2": {"1": "n1", "2": "blackhole"},
+        }
+
+    def test_outside_of_every_pool_a_block_reaches_neighbours_only(self) -> None:
+        documents = [
+            *RR_BY_LABEL,
+            *simple(1, cluster="1.0.0.1", rr="true"),
+            *simple(2),
+            *simple(3),
+            affinity("n2", "172.16.0.0/26"),
+            affinity("n1", "172.17.0.0/26"),
+            workload("n2", "172.18.0.1/32", "cali1"),
+        ]
+        found = tables(facts_of(documents))
+        assert found["n1"]["172.16.0.0/26"] == "n2"
+        assert "172.16.0.0/26" not in found["n3"]
+        assert found["n3"]["172.17.0.0/26"] == "n1"
+        assert "172.18.0.1/32" not in found["n1"]
+
+    def test_blocks_of_one_address(self) -> None:
+        """No blackhole; the workload's own route is the block's."""
+        documents = [
+            node("n1", "10.0.0.1"),
+            node("n2", "10.0.0.2"),
+            affinity("n1", "192.168.0.1/32"),
+            affinity("n1", "192.168.0.2/32"),
+            workload("n1", "192.168.0.1/32", "cali1"),
+        ]
+        assert tables(facts_of(documents)) == {"n1": {"0.1/32": "dev cali1"}, "n2": {"0.1/32": "n1"}}
+
+    def test_ipv6_workloads_are_local(self) -> None:
+        facts = facts_of([*simple(1), workload("n1", "fd00::1/128", "cali6")])
+        assert tables(facts)["n1"] == {"1": "blackhole", "fd00::1/128": "dev cali6"}
+
+
+class TestDifferences:
+    FACTS = facts_of(
+        [*simple(1), *simple(2), *simple(3), workload("n1", "192.168.1.5/32", "cali1")],
+        down=["n3"],
+    )
+
+    def explain(self, change: Mapping[str, FibRoute | None], established: Iterable[str] | None = None) -> list[str]:
+        expected = dict(solve(self.FACTS, ["n1"], via))["n1"]
+        found = dict(expected)
+        for text, route in change.items():
+            if route is None:
+                del found[parse_prefix(text)]
+            else:
+                found[parse_prefix(text)] = route
+        neighbours = None if established is None else set(established)
+        differences = first_differences(
+            self.FACTS, "n1", expected, found, established=neighbours, limit=10
+        )
+        assert all(found.get(it.prefix) == it.found and expected.get(it.prefix) == it.expected for it in differences)
+        return [f"{format_prefix(it.prefix)} {it.why}" for it in differences]
+
+    def test_equal(self) -> None:
+        assert self.explain({}) == []
+
+    def test_missing(self) -> None:
+        assert self.explain({block(2): None}) == [
+            "192.168.2.0/26 missing: n2 announces it, and should have a session with n1"
+        ]
+        assert self.explain({block(2): None}, []) == [
+            "192.168.2.0/26 missing: n2 announces it, no session between n2 and n1"
+        ]
+        assert self.explain({block(2): None}, ["n2"]) == [
+            "192.168.2.0/26 missing: n2 announces it, the session between n2 and n1 is established"
+        ]
+
+    def test_extra(self) -> None:
+        n3 = via((parse_address("10.0.0.3"),))
+        assert self.explain({block(3): n3}) == [
+            "192.168.3.0/26 extra: nobody announces it, and n3 is down: a route that was never withdrawn"
+        ]
+        assert self.explain({block(8): BLACKHOLE}) == ["192.168.8.0/26 extra: n1 has no such block or workload"]
+
+    def test_wrong(self) -> None:
+        both = via((parse_address("10.0.0.2"), parse_address("10.0.0.9")))
+        assert self.explain({block(2): both, "192.168.1.5/32": BLACKHOLE, block(1): None}) == [
+            "192.168.1.0/26 missing: it is a block of n1 itself",
+            "192.168.1.5/32 wrong: it is a workload of n1 itself",
+            "192.168.2.0/26 wrong: next hop a stranger is too much; n2 announces it, and should have a session with n1",
+        ]
+
+    def test_limit(self) -> None:
+        table = dict(solve(self.FACTS, ["n1"], via))["n1"]
+        assert [it.prefix for it in first_differences(self.FACTS, "n1", table, {}, limit=2)] == [
+            parse_prefix(block(1)),
+            parse_prefix("192.168.1.5/32"),
+        ]
+
+    def test_reflected_and_cut(self) -> None:
+        facts = facts_of([*RR_BY_LABEL, *simple(1, cluster="1.0.0.1", rr="true"), *simple(2), *simple(3)])
+        table = dict(solve(facts, ["n3"], via))["n3"]
+        (first, second, *_) = first_differences(facts, "n3", table, {}, established=["n1"], limit=9)
+        assert first.why == "missing: n1 announces it, the session between n1 and n3 is established"
+        assert second.why == "missing: n2 announces it, through others: no session is configured between n2 and n3"
+        cut = facts_of([*simple(1), *simple(2)], cut=[("n1", "n2")])
+        table = dict(solve(cut, ["n1"], via))["n1"]
+        found = {**table, parse_prefix(block(2)): via((parse_address("10.0.0.2"),))}
+        (extra,) = first_differences(cut, "n1", table, found, limit=9)
+        assert extra.why == "extra: n2 announces it, the link between n2 and n1 is cut, and no path leads here"
+
+
+class TestWire:
+    def test_a_shard_solves_its_own_nodes_with_what_it_was_sent(self) -> None:
+        facts = facts_of(
+            [*simple(1, asn=65001), *simple(2), *simple(3), workload("n3", "192.168.1.7/32", "cali7")],
+            cut=[("n2", "n3")],
+        )
+        routes = Routes()
+        everything = dict(solve(facts, facts.names, routes.via))
+        sent = msgpack.unpackb(msgpack.packb(facts.to_wire({"n3"})))
+        received = Facts.from_wire(sent)
+        assert dict(solve(received, ["n3"], routes.via)) == {"n3": everything["n3"]}
+        assert received.blackholes[0] == []
+        assert session_count(received) == session_count(facts)
+
+    def test_the_interned_routes_are_in_the_tables(self) -> None:
+        routes = Routes()
+        tables = dict(solve(facts_of([*simple(1), *simple(2), *simple(3)]), {"n1", "n2"}, routes.via))
+        third = parse_prefix(block(3))
+        assert tables["n1"][third] is tables["n2"][third] is routes.via((parse_address("10.0.0.3"),))
+
+
+# -- laws: against BGP played out message by message ---------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Path:
+    """A route as its holder sees it."""
+
+    local_pref: int
+    as_path: tuple[int, ...] = ()
+    internal: bool
+    next_hop: bytes
+    peer: int
+    router_id: bytes  # of the peer
+    originator: bytes = b""
+    clusters: tuple[bytes, ...] = ()
+
+    def head(self) -> tuple[int, int, bool]:
+        return -self.local_pref, len(self.as_path), self.internal
+
+    def rank(self) -> tuple[object, ...]:
+        return *self.head(), self.originator or self.router_id, len(self.clusters), self.router_id
+
+
+def spelled_out(facts: Facts) -> dict[tuple[int, int], tuple[int, int, bool]]:
+    """(here, there) to (AS here, AS there, whether there is a client of here), for every session, both ways."""
+    found: dict[tuple[int, int], tuple[int, int, bool]] = {}
+    severed = {number: int.from_bytes(bits, "little") for number, bits in facts.severed}
+    for clique in facts.cliques:
+        for one, other in itertools.permutations(clique, 2):
+            if not severed.get(one, 0) >> other & 1:
+                found[one, other] = facts.asns[one], facts.asns[other], False
+    for one, other, one_as, other_as, one_reflects, other_reflects in facts.edges:
+        found[one, other] = one_as, other_as, one_reflects
+        found[other, one] = other_as, one_as, other_reflects
+    return found
+
+
+def play(
+    facts: Facts, announcers: list[int], silent: list[int], transit: bool, order: list[int]
+) -> dict[int, set[bytes]]:
+    """Next hops at every node for one prefix: nodes tell their neighbours in ``order``, again until all is quiet."""
+    links = spelled_out(facts)
+    heard: dict[int, dict[int, Path]] = {number: {} for number in order}
+    for _ in range(100):
+        before = {number: dict(paths) for number, paths in heard.items()}
+        for sender in order:
+            best = min(heard[sender].values(), key=Path.rank, default=None)
+            for (one, receiver), (sender_as, receiver_as, is_client) in links.items():
+                if one != sender:
+                    continue
+                path: Path | None = None
+                me = facts.addresses[sender]
+                internal = sender_as == receiver_as
+                if sender in announcers:
+                    path = Path(
+                        local_pref=2147482623 if internal else 100,
+                        as_path=() if internal else (sender_as,),
+                        internal=internal,
+                        next_hop=me,
+                        peer=sender,
+                        router_id=me,
+                    )
+                elif best is not None and best.peer != receiver and transit and sender not in silent:
+                    if not internal:
+                        path = Path(
+                            local_pref=100,
+                            as_path=(sender_as, *best.as_path),
+                            internal=False,
+                            next_hop=me,
+                            peer=sender,
+                            router_id=me,
+                        )
+                    elif not best.internal:
+                        path = attrs.evolve(best, internal=True, peer=sender, router_id=me)
+                    elif is_client or links[sender, best.peer][2]:
+                        path = attrs.evolve(
+                            best,
+                            peer=sender,
+                            router_id=me,
+                            originator=best.originator or best.router_id,
+                            clusters=(facts.clusters[sender], *best.clusters),
+                        )
+                if path is not None and (
+                    receiver_as in path.as_path
+                    or path.originator == facts.addresses[receiver]
+                    or (links[receiver, sender][2] and facts.clusters[receiver] in path.clusters)
+                ):
+                    path = None
+                if path is None:
+                    heard[receiver].pop(sender, None)
+                else:
+                    heard[receiver][sender] = path
+        if heard == before:
+            break
+    else:
+        pytest.fail("never quiet")
+    result = {}
+    for number, paths in heard.items():
+        if paths and number not in announcers:
+            head = min(path.head() for path in paths.values())
+            result[number] = {path.next_hop for path in paths.values() if path.head() == head}
+    return result
+
+
+@st.composite
+def facts_drawn(draw: st.DrawFn) -> Facts:
+    """Any sessions whatsoever: cliques, edges, ASes and reflectors need not come from resources."""
+    count = draw(st.integers(2, 8))
+    numbers = st.integers(0, count - 1)
+    asns = draw(st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=count, max_size=count))
+    clusters = draw(st.lists(st.sampled_from([b"", b"", b"c001", b"c002", b"c003"]), min_size=count, max_size=count))
+    mesh = [number for number in range(count) if not clusters[number] and draw(st.booleans())]
+    severed: dict[int, int] = {}
+    pairs = list(itertools.combinations(range(count), 2))
+    edges = []
+    for one, other in pairs:
+        if one in mesh and other in mesh:
+            if draw(st.integers(0, 5)) == 0:
+                severed[one] = severed.get(one, 0) | 1 << other
+                severed[other] = severed.get(other, 0) | 1 << one
+        elif draw(st.booleans()):
+            odd = draw(st.integers(0, 9)) == 0
+            one_as, other_as = 9 if odd else asns[one], asns[other]
+            same = one_as == other_as
+            edges.append(
+                (
+                    one,
+                    other,
+                    one_as,
+                    other_as,
+                    bool(clusters[one]) and same and draw(st.booleans()),
+                    bool(clusters[other]) and same and draw(st.booleans()),
+                )
+            )
+    announced = []
+    blackholes: list[list[Prefix]] = [[] for _ in range(count)]
+    for index in range(draw(st.integers(1, 6))):
+        prefix = parse_prefix(f"192.168.{index}.0/26")
+        announcers = draw(st.lists(numbers, min_size=1, max_size=3, unique=True))
+        silent = draw(st.lists(numbers, max_size=2))
+        silent = [number for number in silent if number not in announcers]
+        for number in announcers:
+            blackholes[number].append(prefix)
+        announced.append((sorted(announcers), silent, draw(st.integers(0, 5)) > 0, [prefix]))
+    return Facts(
+        names=[f"n{number}" for number in range(count)],
+        addresses=[bytes((10, 0, 0, number)) for number in range(count)],
+        asns=asns,
+        clusters=clusters,
+        down=[],
+        cut=[],
+        cliques=[mesh] if len(mesh) > 1 else [],
+        severed=[(number, bits.to_bytes(1, "little")) for number, bits in severed.items()],
+        edges=edges,
+        announced=announced,
+        blackholes=blackholes,
+        workloads=[[] for _ in range(count)],
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(facts_drawn(), st.randoms(use_true_random=False))
+def test_equals_bgp_played_out(facts: Facts, rng: random.Random) -> None:
+    order = list(range(len(facts.names)))
+    rng.shuffle(order)
+    expected: dict[str, dict[Prefix, FibRoute]] = {
+        name: dict.fromkeys(facts.blackholes[number], BLACKHOLE) for number, name in enumerate(facts.names)
+    }
+    for announcers, silent, transit, prefixes in facts.announced:
+        for number, next_hops in play(facts, announcers, silent, transit, order).items():
+            expected[facts.names[number]][prefixes[0]] = via(tuple(sorted(next_hops)))
+    found = {name: dict(table) for name, table in solve(facts, facts.names, via)}
+    assert found == expected
+    counts = expected_counts(facts, facts.names)
+    assert {name: count.routes for name, count in counts.items()} == {name: len(table) for name, table in found.items()}
+    assert sum(count.sessions for count in counts.values()) == len(spelled_out(facts)) == 2 * session_count(facts)
+
+
+# -- laws: sessions against each node's configuration, neighbour by neighbour ----------------------------------------
+
+SELECTORS = ["all()", "has(a)", "has(b)", "!has(a)", "a == '1'"]
+
+
+@st.composite
+def resources_drawn(draw: st.DrawFn) -> list[Document]:
+    count = draw(st.integers(2, 6))
+    asns = st.sampled_from([None, None, 64512, 65001])
+    documents = [
+        node(
+            f"n{number}",
+            f"10.0.0.{number}",
+            asn=draw(asns),
+            cluster=draw(st.sampled_from(["", "", "1.0.0.1", "1.0.0.2"])),
+            labels={label: draw(st.sampled_from("12")) for label in "ab" if draw(st.booleans())},
+        )
+        for number in range(1, count + 1)
+    ]
+    documents.append(
+        bgp_configuration(
+            nodeToNodeMeshEnabled=draw(st.booleans()), asNumber=draw(st.sampled_from([64512, 65001]))
+        )
+    )
+    for index in range(draw(st.integers(0, 4))):
+        spec: dict[str, object] = {}
+        scope = draw(st.integers(0, 2))
+        if scope == 1:
+            spec["node"] = f"n{draw(st.integers(1, count))}"
+        elif scope == 2:
+            spec["nodeSelector"] = draw(st.sampled_from(SELECTORS))
+        if draw(st.booleans()):
+            spec["peerSelector"] = draw(st.sampled_from(SELECTORS))
+        else:
+            spec["peerIP"] = f"10.0.0.{draw(st.integers(1, count + 1))}"
+            spec["asNumber"] = draw(st.sampled_from([64512, 65001]))
+            if draw(st.integers(0, 3)) == 0:
+                spec["localASNumber"] = 65001
+        if draw(st.booleans()):
+            spec["reversePeering"] = draw(st.sampled_from(["Auto", "Manual"]))
+        documents.append(bgp_peer(f"p{index}", **spec))
+    return documents
+
+
+def selects(selector: str, labels: Mapping[str, str]) -> bool:
+    return {
+        "all()": True,
+        "has(a)": "a" in labels,
+        "has(b)": "b" in labels,
+        "!has(a)": "a" not in labels,
+        "a == '1'": labels.get("a") == "1",
+    }[selector]
+
+
+class Plain:
+    """Peers of one node after another, as confd writes them: {neighbour: (AS there, AS here, client)}."""
+
+    def __init__(self, documents: list[Document]) -> None:
+        self.nodes = {it["metadata"]["name"]: it for it in documents if it["kind"] == "Node"}
+        self.peers = [it["spec"] for it in documents if it["kind"] == "BGPPeer"]
+        (self.configuration,) = (it["spec"] for it in documents if it["kind"] == "BGPConfiguration")
+
+    def named(self, name: str) -> int | None:
+        asn: int | None = self.nodes[name]["spec"]["bgp"].get("asNumber")
+        return asn
+
+    def asn(self, name: str) -> int:
+        asn: int = self.named(name) or self.configuration["asNumber"]
+        return asn
+
+    def cluster(self, name: str) -> str:
+        cluster: str = self.nodes[name]["spec"]["bgp"].get("routeReflectorClusterID", "")
+        return cluster
+
+    def here(self, spec: Mapping[str, str]) -> list[str]:
+        if "node" in spec:
+            return [spec["node"]]
+        selector = spec.get("nodeSelector", "all()")
+        return [name for name, it in self.nodes.items() if selects(selector, it["metadata"]["labels"])]
+
+    def there(self, spec: Mapping[str, str]) -> list[str]:
+        if "peerSelector" in spec:
+            return [
+                name for name, it in self.nodes.items() if selects(spec["peerSelector"], it["metadata"]["labels"])
+            ]
+        name = f"n{spec['peerIP'].rpartition('.')[2]}"
+        return [name] if name in self.nodes and self.asn(name) == spec["asNumber"] else []
+
+    def explicit(self, own: str) -> dict[str, tuple[int, int, bool]]:
+        found: dict[str, tuple[int, int, str]] = {}
+        is_global = [not ("node" in spec or "nodeSelector" in spec) for spec in self.peers]
+        for wanted in (True, False):
+            for spec, this in zip(self.peers, is_global, strict=True):
+                if this is not wanted or own not in self.here(spec):
+                    continue
+                if "peerSelector" in spec:
+                    for name in self.there(spec):
+                        found.setdefault(name, (self.asn(name), self.asn(own), self.cluster(name)))
+                else:
+                    name = f"n{spec['peerIP'].rpartition('.')[2]}"
+                    found.setdefault(name, (spec["asNumber"], spec.get("localASNumber", self.asn(own)), ""))
+        for spec in self.peers:
+            if spec.get("reversePeering") != "Manual" and own in self.there(spec):
+                for name in self.here(spec):
+                    found.setdefault(name, (self.asn(name), self.asn(own), self.cluster(name)))
+        mine = self.cluster(own)
+        return {
+            name: (there, here, bool(mine) and there == here and cluster != mine)
+            for name, (there, here, cluster) in found.items()
+            if name != own
+        }
+
+    def mesh(self, own: str) -> dict[str, tuple[int, int, bool]]:
+        if not self.configuration["nodeToNodeMeshEnabled"] or self.cluster(own):
+            return {}
+        return {
+            name: (self.named(name) or self.asn(own), self.asn(own), False)
+            for name in self.nodes
+            if name != own and not self.cluster(name)
+        }
+
+    def sessions(self) -> dict[tuple[str, str], tuple[int, int, bool, bool]]:
+        """(one, other) to (AS of one, AS of other, one reflects for other, the other way round)."""
+        found = {}
+        for one, other in itertools.combinations(self.nodes, 2):
+            mesh = self.mesh(one).get(other), self.mesh(other).get(one)
+            peered = self.explicit(one).get(other), self.explicit(other).get(one)
+            # The mesh first, then what is peered, then one side's peering with the mesh of the other.
+            for ours, theirs in (mesh, peered, (peered[0], mesh[1]), (mesh[0], peered[1])):
+                if ours and theirs and ours[0] == theirs[1] and theirs[0] == ours[1]:
+                    found[one, other] = ours[1], theirs[1], ours[2], theirs[2]
+                    break
+        return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(resources_drawn(), st.sets(st.integers(1, 6), max_size=1), st.booleans())
+def test_sessions_are_where_both_sides_configure_each_other(
+    documents: list[Document], dead: set[int], first_link_cut: bool
+) -> None:
+    down = {f"n{number}" for number in dead}
+    cut = [("n2", "n1")] if first_link_cut else []
+    facts = gather(Listing(documents), down=down, cut=cut)
+    found = {
+        (facts.names[one], facts.names[other]): sides
+        for (one, other), sides in both_sides(facts).items()
+        if one < other
+    }
+    expected = {
+        pair: sides
+        for pair, sides in Plain(documents).sessions().items()
+        if not down & set(pair) and not (first_link_cut and pair == ("n1", "n2"))
+    }
+    assert found == expected
+
+
+def both_sides(facts: Facts) -> dict[tuple[int, int], tuple[int, int, bool, bool]]:
+    links = spelled_out(facts)
+    return {pair: (*sides, links[pair[::-1]][2]) for pair, sides in links.items()}
