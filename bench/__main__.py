@@ -1,0 +1,209 @@
+"""``python -m bench``: how fast, measured from outside, and beside what.
+
+    mesh, reflectors, routes   a cluster from nothing to exact convergence
+    churn                      what one change takes in a converged mesh
+    floor                      the same connections and messages over bare sockets
+
+With ``--against bird`` every run of tortie is followed by one of real BIRD daemons, so that both meet the same
+computer in the same mood. Progress goes to stderr, the result to stdout: a table, or rows of JSON.
+
+Exit code: 0; 1 when a run gave no figure (the others are still printed); 2 for bad usage, and when bird is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from bench import bird, tortie
+from bench.floor import floor as run_floor
+from bench.rows import BenchError, Case, Row, Run, as_json, as_table, ratios, summarize
+
+Tool = Callable[[Case], Sequence[Run]]
+
+REFLECTORS = 4
+BIRD_LARGEST_MESH = 400
+"""Sessions of BIRD cost more the more there are (a mesh of 300 takes 20 s and 2.2 GB): beyond this nobody waits."""
+
+
+class Numbers(click.ParamType[list[int]]):
+    """``50,100,200``."""
+
+    name = "N,N,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        try:
+            numbers = [int(number) for number in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers like 50,100,200", param, ctx)
+        if min(numbers) < 2:
+            self.fail("a cluster to be measured has at least two nodes", param, ctx)
+        return numbers
+
+
+def common(nodes: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of every bench; ``nodes`` is the default."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in (
+            click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+            click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs of each case."),
+            click.option("--nodes", type=Numbers(), default=nodes, show_default=True),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+against = click.option("--against", type=click.Choice(["bird"]), help="Measure this too, alternately, and compare.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measures tortie, and real BIRD beside it."""
+
+
+@main.command()
+@common("50,100,200,300")
+@against
+def mesh(nodes: list[int], repeat: int, output: str, against: str | None) -> None:
+    """A full mesh, to exact convergence."""
+    cases = [Case(bench="mesh", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
+    compare(cases, {"tortie": tortie_up}, repeat=repeat, output=output, against=against, bird_tool=bird_mesh)
+
+
+@main.command()
+@common("100,500,1000")
+@against
+def reflectors(nodes: list[int], repeat: int, output: str, against: str | None) -> None:
+    """The same behind four route reflectors."""
+    if min(nodes) <= REFLECTORS:
+        raise click.UsageError(f"{REFLECTORS} of the nodes are the reflectors: more than that, please")
+    cases = [Case(bench="reflectors", nodes=count, sessions=reflector_sessions(count)) for count in nodes]
+    compare(
+        cases,
+        {"tortie": lambda case: [tortie.up(case, reflectors=REFLECTORS)]},
+        repeat=repeat,
+        output=output,
+        against=against,
+        bird_tool=lambda case: [bird.converge(case, reflectors=REFLECTORS)],
+    )
+
+
+@main.command()
+@common("50")
+@click.option("--routes", type=click.IntRange(1), default=1000, show_default=True, help="Blocks of each node.")
+@against
+def routes(nodes: list[int], repeat: int, output: str, against: str | None, routes: int) -> None:
+    """A full mesh whose nodes have many blocks each."""
+    cases = [Case(bench="routes", nodes=count, sessions=mesh_sessions(count), routes=routes) for count in nodes]
+    compare(cases, {"tortie": tortie_up}, repeat=repeat, output=output, against=against, bird_tool=bird_mesh)
+
+
+@main.command()
+@common("100,200")
+@against
+def churn(nodes: list[int], repeat: int, output: str, against: str | None) -> None:
+    """A converged mesh: one new block, one withdrawn, one node killed; the time until the last table shows it."""
+    cases = [Case(bench="churn", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
+    compare(
+        cases, {"tortie": tortie.churn}, repeat=repeat, output=output, against=against, bird_tool=bird.churn
+    )
+
+
+@main.command()
+@common("200")
+def floor(nodes: list[int], repeat: int, output: str) -> None:
+    """The mesh's connections and messages over bare sockets, in plain Python."""
+    cases = [Case(bench="floor", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
+    compare(cases, {"sockets": lambda case: [run_floor(case)]}, repeat=repeat, output=output)
+
+
+def tortie_up(case: Case) -> list[Run]:
+    return [tortie.up(case)]
+
+
+def bird_mesh(case: Case) -> list[Run]:
+    return [bird.converge(case)]
+
+
+def mesh_sessions(nodes: int) -> int:
+    return nodes * (nodes - 1) // 2
+
+
+def reflector_sessions(nodes: int) -> int:
+    """Every other node has one to each reflector, and the reflectors have a mesh."""
+    return REFLECTORS * (nodes - REFLECTORS) + mesh_sessions(REFLECTORS)
+
+
+def compare(
+    cases: Iterable[Case],
+    tools: dict[str, Tool],
+    *,
+    repeat: int,
+    output: str,
+    against: str | None = None,
+    bird_tool: Tool | None = None,
+) -> None:
+    """Runs every case with every tool, prints, and leaves with the exit code."""
+    if against and bird_tool is not None:
+        if bird.find_bird() is None:
+            click.echo(bird.INSTALL, err=True)
+            sys.exit(2)
+        tools = {**tools, against: bird_tool}
+    say = partial(click.echo, err=True)
+    rows: list[Row] = []
+    failed = False
+    for case in cases:
+        chosen = tools
+        if against in tools and case.sessions > mesh_sessions(BIRD_LARGEST_MESH):
+            say(f"{case.bench} {case.nodes}: without bird, which is not run in a mesh above {BIRD_LARGEST_MESH} nodes")
+            chosen = {name: tool for name, tool in tools.items() if name != against}
+        measured, complaints = alternate(case, chosen, repeat, say)
+        rows += measured
+        failed = failed or bool(complaints)
+    found = ratios(rows, ours="tortie", theirs=against) if against else []
+    if output == "json":
+        click.echo(as_json([*rows, *found]))
+    else:
+        for table in filter(None, (rows, found)):
+            click.echo(as_table(table) + "\n")
+    if failed:
+        sys.exit(1)
+
+
+def alternate(
+    case: Case, tools: dict[str, Tool], repeat: int, say: Callable[[str], None]
+) -> tuple[list[Row], list[str]]:
+    """``repeat`` rounds, in each of which every tool has its turn. A tool that failed once is not tried again.
+
+    Returns the rows, and the complaints of the tools that gave none.
+    """
+    runs: dict[str, list[Run]] = {name: [] for name in tools}
+    complaints: dict[str, str] = {}
+    for number in range(1, repeat + 1):
+        for name, tool in tools.items():
+            if name in complaints:
+                continue
+            label = f"{case.bench} {case.nodes} {name} {number}/{repeat}"
+            try:
+                measured = tool(case)
+            except BenchError as error:
+                complaints[name] = f"{label}: {error}"
+                say(complaints[name])
+                continue
+            runs[name] += measured
+            say(f"{label}: " + ", ".join(f"{run.event or 'wall'} {run.wall_s:.3g} s" for run in measured))
+    rows = [row for name in tools if runs[name] for row in summarize(case, name, runs[name])]
+    return rows, list(complaints.values())
+
+
+if __name__ == "__main__":
+    main(prog_name="bench")
