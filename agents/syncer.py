@@ -60,6 +60,8 @@ class View:
         self._kinds: dict[str, dict[Key, Resource]] = {}
         self._nodes: dict[tuple[str, str], dict[Key, Resource]] = {}  # (kind, node), for NODE_KINDS
         self._versions: dict[str, int] = {}
+        self.touched: set[str] = set()
+        """The nodes whose own resources (NODE_KINDS) the last message changed."""
         self._snapshot: dict[Key, Document] | None = None  # what has come of a snapshot that is not whole
 
     def get(self, kind: str, name: str, namespace: str = "") -> Resource | None:
@@ -99,6 +101,7 @@ class View:
 
     def _update(self, revision: int, updated: Iterable[Document], deleted: Iterable[Key]) -> list[Key]:
         self.revision = revision
+        self.touched.clear()
         changed = [key for key in deleted if self._replace(key, None)]
         for document in updated:
             key = key_of(document)
@@ -129,11 +132,13 @@ class View:
         if kind in NODE_KINDS:
             if old is not None:
                 where = kind, _node(old)
+                self.touched.add(where[1])
                 of_node = self._nodes[where]
                 del of_node[key]
                 if not of_node:
                     del self._nodes[where]
             if new is not None:
+                self.touched.add(_node(new))
                 self._nodes.setdefault((kind, _node(new)), {})[key] = new
         return True
 

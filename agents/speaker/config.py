@@ -35,6 +35,9 @@ class Timers:
     hold: float = 90.0
     keepalive: float | None = None  # None: a third of the negotiated hold time
     connect_delay: float = 2.0
+    # Before the first dial after a node's start. BIRD waits connect_delay here too; nodes that are powered on
+    # together have nothing to wait for.
+    start_delay: float = 0.0
     connect_retry: float = 5.0
     error_wait_min: float = 5.0
     error_wait_max: float = 30.0

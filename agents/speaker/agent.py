@@ -1,0 +1,30 @@
+"""The shell around a Speaker: one loop, one task, any network.
+
+    reconcile ─► send, close, dial ─► wait for events ─► Speaker.handle ─► again
+
+Owns nothing but the order. Whoever wants a word with the speaker from outside sets a mark that ``reconcile`` looks at, and
+calls ``links.wake()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from agents.speaker.links import Links
+from agents.speaker.speaker import Speaker
+
+
+async def run(speaker: Speaker, links: Links, reconcile: Callable[[], bool]) -> None:
+    """Drive a speaker until ``reconcile`` says that its time is over."""
+    while reconcile():
+        effects = speaker.take_effects()
+        for link, data in effects.sends:
+            links.send(link, data)
+        for link in effects.closes:
+            links.close(link)
+        for session, remote in effects.dials:
+            speaker.dialled(session, links.dial(remote))
+        events = await links.wait(speaker.next_timer())
+        speaker.handle(events, trio.current_time())

@@ -1,0 +1,76 @@
+"""The network as a speaker sees it: dial, send, close, wait for events.
+
+Owns the interface that the real network (``tcp``) and its in-memory twin (``memory``) both implement, so that the
+same node runs on either. A ``Link`` is one connection; ``session`` is the speaker's own mark on it.
+
+A wait ends with a batch of ``LinkEvent`` pairs: the link, and either the bytes that came or what happened to it. Within
+a batch the events of one link are in order.
+
+Back-pressure: ``Link.queued`` is what the network has not taken yet. A sender that looks at it and stops above
+``HIGH_WATER`` is told ``DRAINED`` when it may go on; nothing is ever dropped.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+from protocol.prefix import Address
+
+if TYPE_CHECKING:
+    from protocol.bgp.session import Session
+
+HIGH_WATER = 256 << 10
+"""Bytes queued on a link above which a speaker stops adding UPDATEs: four frames of the largest size, and more than
+a loopback socket takes in one call; times 1,000 sessions it is the most memory that slow peers can cost a node."""
+
+
+class LinkChange(enum.Enum):
+    ACCEPTED = "accepted"  # a neighbour dialled us
+    CONNECTED = "connected"  # our dial succeeded
+    FAILED = "failed"  # our dial failed, or the connection broke or ended; ``Link.error`` says why
+    DRAINED = "drained"  # all queued bytes were taken
+
+
+class Link:
+    """One connection. ``remote`` is the neighbour's node address."""
+
+    __slots__ = ("error", "queued", "remote", "session")
+
+    def __init__(self, remote: Address) -> None:
+        self.remote = remote
+        self.session: Session | None = None
+        self.queued = 0
+        self.error = ""
+
+
+LinkEvent = tuple[Link, bytes | LinkChange]
+
+
+class Links(Protocol):
+    """The connections of one node."""
+
+    def dial(self, remote: Address) -> Link:
+        """Begin to connect; CONNECTED or FAILED follows."""
+
+    def send(self, link: Link, data: bytes) -> None:
+        """Send, or queue what the network does not take now. A broken link swallows it; FAILED follows."""
+
+    def close(self, link: Link) -> None:
+        """Send what is queued if the network takes it at once, then end the connection. No event follows."""
+
+    def wake(self) -> None:
+        """Let ``wait`` return now."""
+
+    async def wait(self, deadline: float) -> list[LinkEvent]:
+        """The next events; an empty list at the deadline (trio's clock) or after ``wake``."""
+
+    def shut(self) -> None:
+        """Power off: every connection and the listener are gone at once."""
+
+
+class Network(Protocol):
+    """Where nodes find one another."""
+
+    def attach(self, address: Address) -> Links:
+        """Listen on behalf of a node. Raises OSError when its endpoint is taken."""

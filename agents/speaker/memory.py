@@ -1,0 +1,189 @@
+"""The network in memory: the twin of ``tcp`` that breaks on request.
+
+Owns ``MemoryNetwork`` and the ``Links`` of its nodes. Connections behave as TCP's do: bytes arrive in order, cut anywhere;
+a broken link loses nothing but holds everything back until it heals; a node that goes away resets its connections. Everything that
+happens is decided by the seeded random numbers given, on trio's clock, so under a MockClock a hold time of 90 s costs
+nothing and the same seed gives the same run.
+
+Delays are one way, a link; bytes above ``capacity`` count as ``queued`` for their sender, as a full socket buffer does.
+
+Left out: loss and reordering, which TCP hides; a limit of dials.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import itertools
+import os
+import random
+
+import attrs
+import trio
+
+from agents.speaker.links import Link, LinkChange, LinkEvent
+from protocol.prefix import Address
+
+Pair = frozenset[Address]
+
+
+class MemoryLink(Link):
+    """One end of a connection."""
+
+    __slots__ = ("arrives", "home", "in_flight", "other")
+
+    def __init__(self, remote: Address, home: MemoryLinks) -> None:
+        super().__init__(remote)
+        self.home = home
+        self.other: MemoryLink | None = None
+        self.arrives = 0.0  # when the last thing sent on it gets there: nothing overtakes
+        self.in_flight = 0  # bytes sent and not yet taken
+
+
+@attrs.define
+class MemoryNetwork:
+    """All nodes of one simulated cluster."""
+
+    rng: random.Random
+    delay: float = 0.0005
+    fragment: bool = False
+    """Cut what is sent into pieces at random places."""
+    capacity: int = 1 << 20
+    """Bytes a connection takes before its sender sees a queue."""
+    nodes: dict[Address, MemoryLinks] = attrs.field(factory=dict)
+    _cut: dict[Pair, list[tuple[MemoryLink, bytes | LinkChange]]] = attrs.field(factory=dict)
+
+    def attach(self, address: Address) -> MemoryLinks:
+        """Listen on behalf of a node. Raises OSError when its address is taken."""
+        if address in self.nodes:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        links = self.nodes[address] = MemoryLinks(self, address)
+        return links
+
+    def cut(self, one: Address, other: Address) -> None:
+        """Nothing gets through between two nodes until ``heal``; neither is told."""
+        self._cut.setdefault(frozenset((one, other)), [])
+
+    def heal(self, one: Address, other: Address) -> None:
+        """What was held back arrives now, in its order."""
+        for link, what in self._cut.pop(frozenset((one, other)), ()):
+            self.post(link, what)
+
+    def is_cut(self, one: Address, other: Address) -> bool:
+        return frozenset((one, other)) in self._cut
+
+    def post(self, link: MemoryLink, what: bytes | LinkChange) -> None:
+        """Let something happen at one end of a connection, when it gets there."""
+        held = self._cut.get(frozenset((link.home.address, link.remote)))
+        if held is not None:
+            held.append((link, what))
+            return
+        link.arrives = max(link.arrives, trio.current_time() + self.delay)
+        link.home.deliver(link.arrives, link, what)
+
+    def pieces(self, data: bytes) -> list[bytes]:
+        if not self.fragment or len(data) < 2:
+            return [data]
+        cuts = sorted({0, len(data), *(self.rng.randrange(len(data)) for _ in range(self.rng.randrange(3)))})
+        return [data[start:end] for start, end in itertools.pairwise(cuts)]
+
+
+class MemoryLinks:
+    """The connections of one node; implements ``links.Links``."""
+
+    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+        self.address = address
+        self._network = network
+        self._links: dict[MemoryLink, None] = {}
+        self._inbox: list[tuple[float, int, MemoryLink, bytes | LinkChange]] = []
+        self._order = itertools.count()
+        self._scope: trio.CancelScope | None = None
+        self._woken = False
+
+    def dial(self, remote: Address) -> MemoryLink:
+        link = MemoryLink(remote, self)
+        self._links[link] = None
+        there = self._network.nodes.get(remote)
+        if self._network.is_cut(self.address, remote):
+            return link  # a SYN that nobody answers; the speaker gives up by itself
+        if there is None:
+            link.error = os.strerror(errno.ECONNREFUSED)
+            self._network.post(link, LinkChange.FAILED)
+            return link
+        link.other = MemoryLink(self.address, there)
+        link.other.other = link
+        there._links[link.other] = None
+        self._network.post(link.other, LinkChange.ACCEPTED)
+        self._network.post(link, LinkChange.CONNECTED)
+        return link
+
+    def send(self, link: Link, data: bytes) -> None:
+        assert isinstance(link, MemoryLink)
+        if link not in self._links or link.other is None:
+            return
+        link.in_flight += len(data)
+        link.queued = max(0, link.in_flight - self._network.capacity)
+        for piece in self._network.pieces(data):
+            self._network.post(link.other, piece)
+
+    def close(self, link: Link) -> None:
+        assert isinstance(link, MemoryLink)
+        if self._links.pop(link, self) is None and link.other is not None:
+            link.other.error = "Connection closed"
+            self._network.post(link.other, LinkChange.FAILED)
+
+    def wake(self) -> None:
+        self._woken = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def shut(self) -> None:
+        del self._network.nodes[self.address]
+        for link in self._links:
+            if link.other is not None:
+                link.other.error = os.strerror(errno.ECONNRESET)
+                self._network.post(link.other, LinkChange.FAILED)
+        self._links.clear()
+        self._inbox.clear()
+
+    async def wait(self, deadline: float) -> list[LinkEvent]:
+        await trio.lowlevel.checkpoint()
+        while not self._woken:
+            now = trio.current_time()
+            arrival = self._inbox[0][0] if self._inbox else deadline
+            if min(arrival, deadline) <= now:
+                break
+            with trio.CancelScope(deadline=min(arrival, deadline)) as self._scope:
+                await trio.sleep_forever()
+            self._scope = None
+        self._woken = False
+        return self._drain(trio.current_time())
+
+    def deliver(self, when: float, link: MemoryLink, what: bytes | LinkChange) -> None:
+        heapq.heappush(self._inbox, (when, next(self._order), link, what))
+        if self._scope is not None and when < self._scope.deadline:
+            self._scope.deadline = when
+
+    def _drain(self, now: float) -> list[LinkEvent]:
+        events: list[LinkEvent] = []
+        inbox = self._inbox
+        while inbox and inbox[0][0] <= now:
+            _, _, link, what = heapq.heappop(inbox)
+            if link not in self._links:
+                continue
+            if isinstance(what, bytes):
+                self._taken(link, len(what))
+            elif what is LinkChange.FAILED:
+                del self._links[link]
+            events.append((link, what))
+        return events
+
+    def _taken(self, link: MemoryLink, size: int) -> None:
+        """The other end's queue moves on."""
+        sender = link.other
+        if sender is None:
+            return
+        sender.in_flight -= size
+        was, sender.queued = sender.queued, max(0, sender.in_flight - self._network.capacity)
+        if was and not sender.queued and sender in sender.home._links:
+            self._network.post(sender, LinkChange.DRAINED)

@@ -1,0 +1,73 @@
+"""One neighbour of a speaker: its sessions, and what it told.
+
+Owns ``Peer``: the configuration, the Adj-RIB-In, and up to two sessions, because two neighbours that both dial can
+end up with two connections. RFC 4271 section 6.8 says which one lives: that of the side with the higher identifier.
+``session`` is the one that counts; ``rival`` exists only while the two collide.
+
+The flow of a collision: an accepted connection goes to ``session`` if that waits for one (Active), else becomes the
+``rival``. When either has heard an OPEN, ``resolve`` picks the loser, which says Cease and goes. If ``session`` dies
+while there is a rival, the rival takes its place.
+
+Left out: what is done with routes (``rib``), sending (``groups``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protocol.bgp.fsm import State
+from protocol.prefix import Address, Prefix
+
+if TYPE_CHECKING:
+    from agents.speaker.config import PeerConfig
+    from agents.speaker.links import Link
+    from protocol.bgp.attributes import Attributes
+    from protocol.bgp.session import Session
+
+
+class Peer:
+    """See the module. Mutable; owned by one Speaker."""
+
+    __slots__ = (
+        "address", "adj_rib_in", "config", "end_of_rib_owed", "identifier", "internal", "link", "owed",
+        "rival", "session", "since", "updates_received", "updates_sent", "withdraws_received", "withdraws_sent",
+    )  # fmt: skip
+
+    def __init__(self, config: PeerConfig, session: Session, now: float) -> None:
+        self.config = config
+        self.address: Address = config.address
+        self.internal: bool = config.internal
+        self.identifier: Address = Address(b"")
+        """The neighbour's BGP identifier, while the session is up."""
+        self.session = session
+        self.rival: Session | None = None
+        self.link: Link | None = None
+        """The connection of an Established session."""
+        self.adj_rib_in: dict[Prefix, Attributes] = {}
+        """What the neighbour told and import policy let in, with the attributes that policy gave it."""
+        self.owed: dict[Prefix, bool] | None = None
+        """Routes it must still be told, when it can not be told all at once: prefix -> whether it holds a route for
+        it now. None when it has everything its update group has."""
+        self.end_of_rib_owed = False
+        self.since = now
+        self.updates_received = self.updates_sent = self.withdraws_received = self.withdraws_sent = 0
+
+    @property
+    def established(self) -> bool:
+        return self.session.state is State.ESTABLISHED
+
+    def loser(self, opened: Session, local_identifier: Address) -> Session | None:
+        """After an OPEN on one session: which of the two must go (RFC 4271 6.8), if it can be told yet.
+
+        The other one is let be while it has no connection: it may never get one.
+        """
+        other = self.rival if opened is self.session else self.session
+        if other is None or opened.peer_open is None or other.state not in (State.OPEN_SENT, State.OPEN_CONFIRM):
+            return None
+        ours_wins = local_identifier > opened.peer_open.identifier
+        return other if opened.outgoing == ours_wins else opened
+
+    def promote_rival(self) -> None:
+        """The rival is the session from now on."""
+        assert self.rival is not None
+        self.session, self.rival = self.rival, None

@@ -1,0 +1,449 @@
+"""The BGP speaker of one node: all of its sessions and routes, with no socket and no clock.
+
+Owns the peers, the Rib and the update groups, and couples them. One function per arrow:
+
+    bytes ─ Session ─ UPDATE ─ policy.admit ─ Adj-RIB-In ─ decision ─ Loc-RIB ─┬─ Fib (BIRD's kernel protocol)
+                                                                               └─ UpdateGroup ─ Adj-RIB-Out ─ bytes
+
+The shell (``agent``) waits for its Links, hands every event of a batch to ``handle``, and then does what ``take_effects``
+returns: dial, send, close. A batch is decided once: however many neighbours spoke, each changed prefix is exported once and
+each neighbour is written to once.
+
+Configuration is declarative: ``configure`` and ``set_workloads`` take everything there is, the difference is found here. A peer
+whose stanza changed restarts; a changed export policy only re-tells.
+
+Timers are one heap, with one live entry a session. It is looked at when it is due and put back at the session's real next
+deadline, so a message that moves the hold timer costs nothing; an entry that is not the session's ``call_at`` is void.
+
+Left out: graceful restart, BGPFilter, recursive next hops.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections.abc import Iterable
+
+import attrs
+
+from agents.dataplane.fib import BLACKHOLE, Fib, Routes
+from agents.speaker.config import PeerConfig, SpeakerConfig
+from agents.speaker.decision import PREFERENCE_KERNEL, PREFERENCE_STATIC, Path
+from agents.speaker.groups import UpdateGroup
+from agents.speaker.links import HIGH_WATER, Link, LinkChange, LinkEvent
+from agents.speaker.peer import Peer
+from agents.speaker.policy import ExportClass, PrefixFilter, admit
+from agents.speaker.rib import Rib
+from protocol.bgp.attributes import Attributes
+from protocol.bgp.errors import Cease
+from protocol.bgp.fsm import State
+from protocol.bgp.messages import Capabilities, GracefulRestart, Open, RouteRefresh, Update
+from protocol.bgp.session import Session, SessionConfig, Signal
+from protocol.bgp.wire import Codec
+from protocol.prefix import Address, Prefix
+
+
+@attrs.define
+class Effects:
+    """What the shell has to do, in this order."""
+
+    sends: list[tuple[Link, bytes]] = attrs.field(factory=list)
+    closes: list[Link] = attrs.field(factory=list)
+    dials: list[tuple[Session, Address]] = attrs.field(factory=list)
+
+
+class Speaker:
+    """See the module."""
+
+    def __init__(
+        self, config: SpeakerConfig, *, fib: Fib, routes: Routes, codec: Codec, rng: random.Random, now: float
+    ) -> None:
+        self.config = config
+        self.rib = Rib(config.policy.normal_priority)
+        self.peers: dict[str, Peer] = {}
+        self.established = 0
+        self.started = self.reconfigured = now
+        self.strangers = 0
+        """Connections from addresses that are nobody's."""
+        self._fib = fib
+        self._routes = routes
+        self._codec = codec
+        self._rng = rng
+        self._running = False
+        self._filter = PrefixFilter(config.policy)
+        self._groups: dict[ExportClass, UpdateGroup] = {}
+        self._peer_of: dict[Session, Peer] = {}
+        self._link_of: dict[Session, Link] = {}
+        self._by_address: dict[Address, list[Peer]] = {}
+        self._session_configs: dict[tuple[int, int, bool], SessionConfig] = {}
+        self._opens: dict[int, bytes] = {}
+        self._timers: list[tuple[float, int, Session]] = []
+        self._order = itertools.count()
+        self._effects = Effects()
+        self._now = now
+        self._workloads: frozenset[Prefix] = frozenset()
+        self._set_origin(config.address)
+        self._set_peers(config.peers, now)
+        self._set_local_routes()
+
+    # --- what it is told --------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Begin to dial and to accept."""
+        self._running = True
+        for peer in self.peers.values():
+            self._start_peer(peer, now)
+        self._flush(now)
+
+    def configure(self, config: SpeakerConfig, now: float) -> None:
+        """Everything confd knows, anew. Only what changed is touched."""
+        old, self.config = self.config, config
+        if config == old:
+            return
+        self.reconfigured = now
+        identity = (config.address, config.router_id, config.local_as, config.family, config.timers)
+        if identity != (old.address, old.router_id, old.local_as, old.family, old.timers):
+            for peer in list(self.peers.values()):
+                self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
+            self._session_configs.clear()
+            self._opens.clear()
+            self._groups.clear()
+            self._set_origin(config.address)
+        self._set_peers(config.peers, now)
+        if config.policy != old.policy:
+            self._filter = PrefixFilter(config.policy)
+            for group in self._groups.values():
+                self._offer_all(group)
+        self._set_local_routes()
+        self._flush(now)
+
+    def set_workloads(self, prefixes: Iterable[Prefix], now: float) -> None:
+        """The /32 routes that Felix programmed and BIRD's kernel protocol learned; all of them."""
+        self._workloads = frozenset(prefixes)
+        self._set_local_routes()
+        self._flush(now)
+
+    def handle(self, events: list[LinkEvent], now: float) -> None:
+        """A batch of network events; then every timer that is due; then one decision and one write each."""
+        self._now = now
+        for link, what in events:
+            session = link.session
+            if type(what) is bytes:
+                if session is not None:
+                    session.receive(what, now)
+                    self._after(session, now)
+            elif what is LinkChange.ACCEPTED:
+                self._accept(link, now)
+            elif session is not None:
+                if what is LinkChange.CONNECTED:
+                    session.connected(now, outgoing=True)
+                    self._after(session, now)
+                elif what is LinkChange.FAILED:
+                    self._forget_link(session, link)
+                    session.connection_failed(link.error, now)
+                    self._after(session, now)
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            deadline, _, session = heapq.heappop(timers)
+            if session.call_at == deadline and session in self._peer_of:
+                session.call_at = math.inf
+                session.rearm = True
+                session.handle_timer(now)
+                self._after(session, now)
+        self._flush(now)
+
+    def dialled(self, session: Session, link: Link) -> None:
+        """The shell began to dial: this is the link."""
+        link.session = session
+        self._link_of[session] = link
+
+    # --- what it wants ----------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """When ``handle`` must be called at the latest; ``-inf`` when a neighbour can be told more at once."""
+        for group in self._groups.values():
+            for peer in group.lagging:
+                if peer.link is not None and peer.link.queued <= HIGH_WATER:
+                    return -math.inf
+        return self._timers[0][0] if self._timers else math.inf
+
+    def take_effects(self) -> Effects:
+        effects, self._effects = self._effects, Effects()
+        effects.dials = [(session, to) for session, to in effects.dials if session.state is State.CONNECT]
+        return effects
+
+    def group_of(self, peer: Peer) -> UpdateGroup:
+        """Whose Adj-RIB-Out a neighbour is told."""
+        return self._group(peer)
+
+    # --- peers ------------------------------------------------------------------------------------------------------
+
+    def _set_peers(self, wanted: tuple[PeerConfig, ...], now: float) -> None:
+        stanzas = {stanza.name: stanza for stanza in wanted}
+        for name, peer in list(self.peers.items()):
+            stanza = stanzas.get(name)
+            if stanza is None:
+                self._remove(peer, Cease.PEER_DECONFIGURED, now)
+            elif stanza != peer.config:
+                self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
+        for name, stanza in stanzas.items():
+            if name not in self.peers:
+                peer = Peer(stanza, self._new_session(stanza), now)
+                self._peer_of[peer.session] = peer
+                self.peers[name] = peer
+                self._by_address.setdefault(stanza.address, []).append(peer)
+                if self._running:
+                    self._start_peer(peer, now)
+
+    def _remove(self, peer: Peer, why: Cease, now: float) -> None:
+        for session in (peer.session, peer.rival):
+            if session is not None:
+                session.stop(why, now)
+                self._after(session, now)
+                self._peer_of.pop(session, None)
+        del self.peers[peer.config.name]
+        same = self._by_address[peer.address]
+        same.remove(peer)
+        if not same:
+            del self._by_address[peer.address]
+
+    def _start_peer(self, peer: Peer, now: float) -> None:
+        peer.session.start(now)
+        self._after(peer.session, now)
+
+    def _new_session(self, stanza: PeerConfig) -> Session:
+        key = (stanza.local_as, stanza.peer_as, stanza.passive)
+        config = self._session_configs.get(key)
+        if config is None:
+            timers = self.config.timers
+            config = self._session_configs[key] = SessionConfig(
+                local_as=stanza.local_as,
+                peer_as=stanza.peer_as,
+                identifier=self.config.router_id,
+                capabilities=self._capabilities(stanza.local_as),
+                passive=stanza.passive,
+                hold_time=timers.hold,
+                keepalive_time=timers.keepalive,
+                start_delay=timers.start_delay,
+                connect_delay=timers.connect_delay,
+                connect_retry=timers.connect_retry,
+                idle_hold_min=timers.error_wait_min,
+                idle_hold_max=timers.error_wait_max,
+                idle_hold_forget=timers.error_forget,
+                open_hold=timers.open_hold,
+            )
+        wire_open = self._opens.get(stanza.local_as)
+        if wire_open is None:
+            wire_open = self._opens[stanza.local_as] = self._codec.encode(
+                Open(
+                    asn=stanza.local_as,
+                    hold_time=round(config.hold_time),
+                    identifier=self.config.router_id,
+                    capabilities=config.capabilities,
+                )
+            )
+        return Session(config, self._codec, self._rng, wire_open)
+
+    def _capabilities(self, local_as: int) -> Capabilities:
+        family = self.config.family
+        return Capabilities(
+            families=(family,),
+            four_octet_as=local_as,
+            graceful_restart=GracefulRestart(families=((family, False),)),
+        )
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    def _accept(self, link: Link, now: float) -> None:
+        peer = self._acceptor(link.remote)
+        if peer is None or not self._running:
+            self._effects.closes.append(link)
+            return
+        session = peer.session
+        if session.state is not State.ACTIVE:
+            # We are dialling, or have dialled: two connections, one too many (RFC 4271 6.8).
+            session = peer.rival = self._new_session(attrs.evolve(peer.config, passive=True))
+            self._peer_of[session] = peer
+            session.start(now)
+        link.session = session
+        self._link_of[session] = link
+        session.connected(now, outgoing=False)
+        self._after(session, now)
+
+    def _acceptor(self, remote: Address) -> Peer | None:
+        """Who waits for a connection from this address. An Established or Idle neighbour does not: BIRD refuses too."""
+        candidates = self._by_address.get(remote)
+        if candidates is None:
+            self.strangers += 1
+            return None
+        for peer in candidates:
+            if peer.session.state is State.ACTIVE and peer.session not in self._link_of:
+                return peer
+        for peer in candidates:
+            if peer.rival is None and peer.session.state in (State.CONNECT, State.OPEN_SENT, State.OPEN_CONFIRM):
+                return peer
+        return None
+
+    def _forget_link(self, session: Session, link: Link) -> None:
+        link.session = None
+        self._link_of.pop(session, None)
+        peer = self._peer_of.get(session)
+        if peer is not None and peer.link is link:
+            peer.link = None
+
+    def _after(self, session: Session, now: float) -> None:
+        """What every input to a session is followed by: send, look at its events, re-arm."""
+        if session.outbox:
+            link = self._link_of.get(session)
+            if link is not None:
+                self._effects.sends.append((link, b"".join(session.outbox)))
+            session.outbox.clear()
+        if session.events:
+            events, session.events = session.events, []
+            peer = self._peer_of[session]
+            for event in events:
+                if type(event) is Update:
+                    self._learn(peer, event)
+                else:
+                    self._signal(peer, session, event, now)
+        if session.rearm:
+            session.rearm = False
+            deadline = session.next_timer()
+            if deadline < session.call_at:
+                session.call_at = deadline
+                heapq.heappush(self._timers, (deadline, next(self._order), session))
+
+    def _signal(self, peer: Peer, session: Session, event: object, now: float) -> None:
+        if event is Signal.DIAL:
+            self._effects.dials.append((session, peer.address))
+        elif event is Signal.CLOSE:
+            link = self._link_of.get(session)
+            if link is not None:
+                self._forget_link(session, link)
+                self._effects.closes.append(link)
+            if session is peer.rival:
+                peer.rival = None
+                self._peer_of.pop(session, None)
+            elif peer.rival is not None:
+                del self._peer_of[session]
+                peer.promote_rival()
+        elif event is Signal.OPENED:
+            loser = peer.loser(session, self.config.router_id)
+            if loser is not None:
+                loser.collision_dump(now)
+                self._after(loser, now)
+        elif event is Signal.ESTABLISHED:
+            self._came_up(peer, session, now)
+        elif event is Signal.DOWN:
+            self._went_down(peer, now)
+        elif isinstance(event, RouteRefresh):
+            self._group(peer).refresh(peer)
+
+    def _came_up(self, peer: Peer, session: Session, now: float) -> None:
+        if session is peer.rival:
+            loser = peer.session
+            peer.promote_rival()
+            self._retire(loser, now)
+        elif peer.rival is not None:
+            loser, peer.rival = peer.rival, None
+            self._retire(loser, now)
+        assert session.peer_open is not None
+        peer.identifier = session.peer_open.identifier
+        peer.link = self._link_of[session]
+        peer.since = now
+        self.established += 1
+        self._group(peer).joined(peer)
+
+    def _retire(self, session: Session, now: float) -> None:
+        """The other connection is Established: this one is no more."""
+        session.stop(Cease.COLLISION, now)
+        link = self._link_of.pop(session, None)
+        if link is not None:
+            link.session = None
+            self._effects.sends.append((link, b"".join(session.outbox)))
+            self._effects.closes.append(link)
+        self._peer_of.pop(session, None)
+
+    def _went_down(self, peer: Peer, now: float) -> None:
+        peer.since = now
+        self.established -= 1
+        self._group(peer).left(peer)
+        self.rib.forget(peer)
+
+    # --- routes -----------------------------------------------------------------------------------------------------
+
+    def _learn(self, peer: Peer, update: Update) -> None:
+        peer.updates_received += 1
+        if update.withdrawn:
+            peer.withdraws_received += len(update.withdrawn)
+            self.rib.withdraw(peer, update.withdrawn)
+        attributes = update.attributes
+        if attributes is not None:
+            if not peer.internal and attributes.local_pref is not None:
+                # RFC 4271 5.1.5: LOCAL_PREF from an external peer is ignored.
+                attributes = self._codec.attributes.intern(attrs.evolve(attributes, local_pref=None))
+            if admit(attributes, peer, self.config.router_id):
+                self.rib.learn(peer, update.nlri, attributes)
+            else:
+                self.rib.withdraw(peer, update.nlri)
+
+    def _set_origin(self, address: Address) -> None:
+        attributes = self._codec.attributes.intern(Attributes(next_hop=address))
+        self._static = Path(None, attributes, (), PREFERENCE_STATIC)
+        self._kernel = Path(None, attributes, (), PREFERENCE_KERNEL)
+
+    def _set_local_routes(self) -> None:
+        local = dict.fromkeys(self._workloads, self._kernel)
+        local.update(dict.fromkeys(self.config.blackholes, self._static))
+        self.rib.set_local(local)
+
+    def _group(self, peer: Peer) -> UpdateGroup:
+        stanza = peer.config
+        key = ExportClass(
+            internal=peer.internal,
+            local_as=stanza.local_as,
+            local_address=stanza.local_address,
+            rr_client=stanza.rr_client,
+            cluster_id=stanza.cluster_id,
+        )
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = UpdateGroup(
+                key,
+                family=self.config.family,
+                router_id=self.config.router_id,
+                priority=self.config.policy.normal_priority,
+                codec=self._codec,
+                send=self._send_updates,
+            )
+            self._offer_all(group)
+        return group
+
+    def _offer_all(self, group: UpdateGroup) -> None:
+        for prefix, path in self.rib.best.items():
+            group.note((prefix,), path)
+
+    def _send_updates(self, peer: Peer, data: bytes, announced: int, withdrawn: int) -> None:
+        assert peer.link is not None
+        peer.updates_sent += announced
+        peer.withdraws_sent += withdrawn
+        self._effects.sends.append((peer.link, data))
+        peer.session.sent_update(self._now)
+
+    def _flush(self, now: float) -> None:
+        """Decide once: the Loc-RIB's changes go to the kernel and to every update group, then out."""
+        self._now = now
+        groups = self._groups.values()
+        for prefixes, path in self.rib.take_changes():
+            if path is None or path is self._kernel:
+                self._fib.program(prefixes, None)
+            elif path is self._static:
+                self._fib.program(prefixes, BLACKHOLE)
+            else:
+                self._fib.program(prefixes, self._routes.via(path.hops))
+            for group in groups:
+                group.note(prefixes, path)
+        for group in groups:
+            group.flush(self._filter.accepts)

@@ -1,0 +1,335 @@
+"""Real TCP for the nodes of one process: a nested poller for each, and one budget of dials for all.
+
+Owns ``TcpNetwork`` (where nodes live, how many dials may be under way) and ``TcpLinks`` (one node's listener and
+connections). Each node has an epoll of its own; its one task waits in trio for that epoll's descriptor to become
+readable and then drains every socket that is ready in one go. There is no task, timer or closure a connection. The same work
+with trio streams and a task a connection end costs four times as much.
+
+A node's address is where its neighbours find it; ``endpoints`` says which loopback endpoint stands for it. A dial comes
+from the node's own loopback address, so the acceptor knows who calls. Where the system has only 127.0.0.1 the endpoints
+differ by port alone; then (``introduce``) the dialler's first bytes are its node address.
+
+Pacing: at most 64 dials of a node and 256 of a process are under way at once. An accept queue that overflows costs a second of
+SYN retransmission, which is more than the whole mesh needs.
+
+Follows RFC 4271 only in being what a BGP speaker needs; all protocol is above.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Mapping
+
+import trio
+
+from agents.speaker.links import Link, LinkChange, LinkEvent
+from protocol.prefix import Address
+
+Endpoint = tuple[str, int]
+
+BACKLOG = 4096
+"""Of a listener: a whole mesh may dial at once. BIRD's is 8, which costs it a third of its time at 200 nodes."""
+NODE_DIALS = 64
+PROCESS_DIALS = 256
+RECEIVE = 65536
+"""Octets read from one socket at a time: a turn costs at most this a neighbour, the rest waits in the kernel."""
+MAX_EVENTS = 512
+"""Sockets served in one turn, so that one node does not hold the process up for long."""
+
+_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python 3.11 has no name for it
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_NOT_NOW = (errno.EAGAIN, errno.EINPROGRESS)
+
+
+class TcpLink(Link):
+    """One TCP connection."""
+
+    __slots__ = ("connecting", "introduction", "queue", "sock")
+
+    def __init__(self, remote: Address, sock: socket.socket, *, connecting: bool) -> None:
+        super().__init__(remote)
+        self.sock = sock
+        self.connecting = connecting
+        self.queue: deque[bytes] | None = None
+        self.introduction: bytearray | None = None
+        """Of an accepted connection whose dialler has not said who it is: what came so far."""
+
+
+class TcpNetwork:
+    """The nodes that can be reached, and what their dials share in this process."""
+
+    def __init__(self, endpoints: Mapping[Address, Endpoint]) -> None:
+        self.endpoints = endpoints
+        self.dials_left = PROCESS_DIALS
+        self.waiting: deque[TcpLinks] = deque()
+        """Nodes with dials that the budget holds back, first come first served."""
+        hosts = {host for host, _ in endpoints.values()}
+        self.introduce = len(hosts) < len(endpoints)
+        self.node_at = {} if self.introduce else {host: address for address, (host, _) in endpoints.items()}
+
+    def attach(self, address: Address) -> TcpLinks:
+        """Listen on behalf of a node. Raises OSError when its endpoint is taken."""
+        return TcpLinks(self, address)
+
+
+class TcpLinks:
+    """The connections of one node; implements ``links.Links``."""
+
+    def __init__(self, network: TcpNetwork, address: Address) -> None:
+        self._network = network
+        self._address = address
+        self._host, port = network.endpoints[address]
+        self._links: dict[int, TcpLink] = {}
+        self._dialling = 0
+        self._dials: deque[TcpLink] = deque()
+        self._failed: list[TcpLink] = []
+        self._scope: trio.CancelScope | None = None
+        self._woken = False
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            self._listener.setblocking(False)
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind((self._host, port))
+            self._listener.listen(BACKLOG)
+            self._poller = select.epoll()
+        except OSError:
+            self._listener.close()
+            raise
+        self._poller.register(self._listener, _IN)
+
+    # --- Links ------------------------------------------------------------------------------------------------------
+
+    def dial(self, remote: Address) -> TcpLink:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        link = TcpLink(remote, sock, connecting=True)
+        self._dials.append(link)
+        self._dial_more()
+        return link
+
+    def send(self, link: Link, data: bytes) -> None:
+        assert isinstance(link, TcpLink)
+        if link.queue is not None:
+            link.queue.append(data)
+            link.queued += len(data)
+            return
+        try:
+            sent = link.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # Broken or closed: the poller reports it, and nobody reads what is not sent.
+            return
+        if sent < len(data):
+            link.queue = deque((data[sent:],))
+            link.queued = len(data) - sent
+            self._poller.modify(link.sock, _IN | _OUT)
+
+    def close(self, link: Link) -> None:
+        assert isinstance(link, TcpLink)
+        if link.sock.fileno() < 0:
+            return
+        if link.connecting:
+            self._dial_ended(link)
+        else:
+            self._drop(link)
+
+    def wake(self) -> None:
+        self._woken = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def shut(self) -> None:
+        for link in [*self._links.values(), *self._dials]:
+            link.sock.close()
+        self._network.dials_left += self._dialling
+        self._dialling = 0
+        self._links.clear()
+        self._dials.clear()
+        self._listener.close()
+        self._poller.close()
+        self._next_in_line()
+
+    async def wait(self, deadline: float) -> list[LinkEvent]:
+        if not self._woken and not self._failed:
+            with trio.CancelScope(deadline=deadline) as self._scope:
+                await trio.lowlevel.wait_readable(self._poller.fileno())
+            self._scope = None
+        else:
+            await trio.lowlevel.checkpoint()
+        self._woken = False
+        return self._drain()
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> list[LinkEvent]:
+        events: list[LinkEvent] = [(link, LinkChange.FAILED) for link in self._failed]
+        self._failed.clear()
+        links = self._links
+        for descriptor, mask in self._poller.poll(0, MAX_EVENTS):
+            link = links.get(descriptor)
+            if link is None:
+                self._accept(events)
+            elif link.connecting:
+                self._connected(link, events)
+            else:
+                if mask & _OUT:
+                    self._send_queued(link, events)
+                if mask & ~_OUT:
+                    self._receive(link, events)
+        return events
+
+    def _receive(self, link: TcpLink, events: list[LinkEvent]) -> None:
+        try:
+            data = link.sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            link.error = os.strerror(error.errno or 0)
+            data = b""
+        if not data:
+            link.error = link.error or "Connection closed"
+            self._drop(link)
+            if link.introduction is None:
+                events.append((link, LinkChange.FAILED))
+        elif link.introduction is not None:
+            self._introduced(link, data, events)
+        else:
+            events.append((link, data))
+
+    def _send_queued(self, link: TcpLink, events: list[LinkEvent]) -> None:
+        queue = link.queue
+        if queue is None:
+            return
+        data = b"".join(queue)
+        try:
+            sent = link.sock.send(data)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(data)  # the error comes with the next read
+        link.queued = len(data) - sent
+        if link.queued:
+            link.queue = deque((data[sent:],))
+        else:
+            link.queue = None
+            self._poller.modify(link.sock, _IN)
+            events.append((link, LinkChange.DRAINED))
+
+    def _accept(self, events: list[LinkEvent]) -> None:
+        while True:
+            try:
+                sock, (host, _) = self._listener.accept()
+            except OSError:
+                # Nobody waits, or this process has no descriptor left; in either case the poller comes back to it.
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            node = self._network.node_at.get(host, Address(b""))
+            link = TcpLink(node, sock, connecting=False)
+            self._links[sock.fileno()] = link
+            self._poller.register(sock, _IN)
+            if self._network.introduce:
+                link.introduction = bytearray()
+            else:
+                events.append((link, LinkChange.ACCEPTED))
+
+    def _introduced(self, link: TcpLink, data: bytes, events: list[LinkEvent]) -> None:
+        assert link.introduction is not None
+        link.introduction += data
+        size = len(self._address)
+        if len(link.introduction) < size:
+            return
+        rest = bytes(link.introduction[size:])
+        link.remote = Address(bytes(link.introduction[:size]))
+        link.introduction = None
+        events.append((link, LinkChange.ACCEPTED))
+        if rest:
+            events.append((link, rest))
+
+    # --- dials ------------------------------------------------------------------------------------------------------
+
+    def _dial_more(self) -> None:
+        network = self._network
+        while self._dials and self._dialling < NODE_DIALS:
+            if network.dials_left <= 0:
+                if self not in network.waiting:
+                    network.waiting.append(self)
+                return
+            self._connect(self._dials.popleft())
+
+    def _connect(self, link: TcpLink) -> None:
+        endpoint = self._network.endpoints.get(link.remote)
+        if endpoint is None:
+            link.error = "No route to host"
+            self._fail_dial(link)
+            return
+        sock = link.sock
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self._network.introduce:
+            # Bound to the node's address, but to a port only when the connection is known: a port is then free again for
+            # every other neighbour, and 200 nodes do not exhaust 28,000 of them.
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((self._host, 0))
+        result = sock.connect_ex(endpoint)
+        if result and result not in _NOT_NOW:
+            link.error = os.strerror(result)
+            self._fail_dial(link)
+            return
+        self._dialling += 1
+        self._network.dials_left -= 1
+        self._links[sock.fileno()] = link
+        self._poller.register(sock, _OUT)
+
+    def _fail_dial(self, link: TcpLink) -> None:
+        link.sock.close()
+        link.connecting = False
+        self._failed.append(link)
+        self.wake()
+
+    def _connected(self, link: TcpLink, events: list[LinkEvent]) -> None:
+        code = link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            link.error = os.strerror(code)
+            self._dial_ended(link)
+            events.append((link, LinkChange.FAILED))
+            return
+        link.connecting = False
+        self._dialling -= 1
+        self._network.dials_left += 1
+        self._poller.modify(link.sock, _IN)
+        if self._network.introduce:
+            self.send(link, self._address)
+        events.append((link, LinkChange.CONNECTED))
+        self._dial_more()
+        self._next_in_line()
+
+    def _dial_ended(self, link: TcpLink) -> None:
+        """A dial that failed or that nobody wants any more."""
+        link.connecting = False
+        if link in self._dials:
+            self._dials.remove(link)
+            link.sock.close()
+            return
+        self._dialling -= 1
+        self._network.dials_left += 1
+        self._drop(link)
+        self._dial_more()
+        self._next_in_line()
+
+    def _next_in_line(self) -> None:
+        network = self._network
+        while network.waiting and network.dials_left > 0:
+            network.waiting.popleft()._dial_more()
+
+    def _drop(self, link: TcpLink) -> None:
+        if link.sock.fileno() < 0:
+            return
+        del self._links[link.sock.fileno()]
+        # Closing a descriptor takes it out of the poller.
+        link.sock.close()
+        link.queue, link.queued = None, 0
