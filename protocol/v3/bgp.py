@@ -208,6 +208,9 @@ class FilterRuleV6(FilterRule):
     prefix_length: PrefixLengthV6 | None = None
 
 
+AnyFilterRule = FilterRuleV4 | FilterRuleV6
+
+
 @attrs.frozen(kw_only=True)
 class BGPFilterSpec:
     export_v4: tuple[FilterRuleV4, ...] = ()

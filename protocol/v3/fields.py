@@ -117,7 +117,9 @@ def as_address(text: str) -> Address:
 def as_interface_address(text: str) -> Address:
     """The address of ``10.0.0.1`` or ``10.0.0.1/16``."""
     try:
-        return ipaddress.ip_interface(text).ip
+        if "/" not in text or text.rpartition("/")[2].isdecimal():  # not 10.0.0.1/255.255.0.0
+            return ipaddress.ip_interface(text).ip
+        raise ValueError
     except ValueError:
         raise ValueError(f"{_shown(text)} is neither an IP address nor one with its prefix length") from None
 
@@ -302,7 +304,7 @@ Cidr = Annotated[str, Check(as_network)]
 StrictCidr = Annotated[str, Check(as_strict_network)]
 IPv4Cidr = Annotated[str, Check(lambda text: _check_family(text, 4, as_network))]
 IPv6Cidr = Annotated[str, Check(lambda text: _check_family(text, 6, as_network))]
-SelectorText = Annotated[str, Check(selector.parse), at_most(MAX_SELECTOR)]
+SelectorText = Annotated[str, at_most(MAX_SELECTOR), Check(selector.parse)]
 AddressOrCidr = Annotated[str, Check(_check_address_or_network)]
 HostCidr = Annotated[str, Check(_check_host_network)]
 Community = Annotated[str, Check(_check_community)]

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-__all__ = ["All", "And", "Compare", "Global", "Has", "In", "Not", "Operator", "Or", "Selector", "SelectorError", "parse"]
+__all__ = ["All", "And", "Compare", "Global", "Has", "In", "Not", "Operator", "Or", "Selector", "SelectorError", "mentions_global", "parse"]
 
 MAX_LABEL = 512
 MAX_NESTING = 64
@@ -186,6 +186,16 @@ def parse(text: str) -> Selector:
     if _nesting(selector) > MAX_NESTING:  # `a && b || c` is two deep in its canonical spelling
         raise SelectorError(_TOO_DEEP, 0)
     return selector
+
+
+def mentions_global(selector: Selector) -> bool:
+    """Whether ``global()`` stands anywhere in it."""
+    match selector:
+        case And(operands) | Or(operands):
+            return any(map(mentions_global, operands))
+        case Not(operand):
+            return mentions_global(operand)
+    return isinstance(selector, Global)
 
 
 _TOO_DEEP = f"parentheses nest deeper than {MAX_NESTING}"
