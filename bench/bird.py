@@ -65,6 +65,7 @@ class Topology:
     nodes: int
     reflectors: int = 0  # 0: a full mesh; else the nodes 1 to reflectors
     routes: int = 1  # a node
+    port: int = PORT
 
     def peers(self, node: int) -> Iterator[tuple[int, str]]:
         """The neighbours of a node and what their stanza says beyond the template."""
@@ -92,14 +93,14 @@ def configuration(topology: Topology, node: int) -> str:
         f'include "{node}.routes";',  # on a line of its own, or BIRD does not see it
         "}",
         "template bgp calico {",
-        f"  local {address(node)} port {PORT} as {AS_NUMBER}; strict bind; multihop;",
+        f"  local {address(node)} port {topology.port} as {AS_NUMBER}; strict bind; multihop;",
         f"  hold time {HOLD_TIME}; connect delay time {CONNECT_DELAY}; connect retry time 5; error wait time 5,30;",
         "  ipv4 { import all; export all; };",
         "}",
     ]
     for peer, more in topology.peers(node):
         lines.append(
-            f"protocol bgp peer{peer} from calico {{ neighbor {address(peer)} port {PORT} as {AS_NUMBER};{more} }}"
+            f"protocol bgp peer{peer} from calico {{ neighbor {address(peer)} port {topology.port} as {AS_NUMBER};{more} }}"
         )
     return "\n".join(lines) + "\n"
 

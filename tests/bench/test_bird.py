@@ -104,7 +104,7 @@ def test_three_real_daemons_converge_and_notice_every_change() -> None:
 @needs_bird
 @pytest.mark.slow
 def test_a_herd_of_reflectors_is_measured_and_leaves_nothing() -> None:
-    with Herd(Topology(nodes=4, reflectors=1, routes=2)) as herd:
+    with Herd(Topology(nodes=4, reflectors=1, routes=2, port=17910)) as herd:  # beside the other test's daemons
         herd.start()
         herd.wait_for(8)
         pids, directory = herd.pids, herd.directory
