@@ -108,6 +108,13 @@ def test_of_two_alike_the_first_by_name_wins() -> None:
     assert stanzas("one", ONE, second, first) == ["Global_10_99_0_1 as 65000"]
 
 
+def test_of_two_nodes_with_one_address_the_first_by_name_is_the_neighbour() -> None:
+    first, second = node("a", "10.77.0.9", as_number=64600), node("b", "10.77.0.9", as_number=64601)
+    peer = bgp_peer("all", node="one", peer_selector="all()")
+    found = ["Mesh_10_77_0_9 as 64600 passive", "Node_10_77_0_9 as 64600"]
+    assert stanzas("one", ONE, first, second, peer) == stanzas("one", second, first, ONE, peer) == found
+
+
 def test_the_far_end_peers_back_unless_told_otherwise() -> None:
     def far_end(**spec: str | int) -> list[str]:
         return stanzas("two", *CLUSTER, bgp_peer("pair", node="one", **spec))
