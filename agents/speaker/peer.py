@@ -30,7 +30,7 @@ class Peer:
 
     __slots__ = (
         "address", "adj_rib_in", "config", "end_of_rib_owed", "identifier", "internal", "link", "owed",
-        "rival", "session", "since", "updates_received", "updates_sent", "withdraws_received", "withdraws_sent",
+        "rival", "session", "since", "up", "updates_received", "updates_sent", "withdraws_received", "withdraws_sent",
     )  # fmt: skip
 
     def __init__(self, config: PeerConfig, session: Session, now: float) -> None:
@@ -41,6 +41,8 @@ class Peer:
         """The neighbour's BGP identifier, while the session is up."""
         self.session = session
         self.rival: Session | None = None
+        self.up = False
+        """Whether ``session`` is Established and counted."""
         self.link: Link | None = None
         """The connection of an Established session."""
         self.adj_rib_in: dict[Prefix, Attributes] = {}
@@ -51,10 +53,6 @@ class Peer:
         self.end_of_rib_owed = False
         self.since = now
         self.updates_received = self.updates_sent = self.withdraws_received = self.withdraws_sent = 0
-
-    @property
-    def established(self) -> bool:
-        return self.session.state is State.ESTABLISHED
 
     def loser(self, opened: Session, local_identifier: Address) -> Session | None:
         """After an OPEN on one session: which of the two must go (RFC 4271 6.8), if it can be told yet.

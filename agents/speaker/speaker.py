@@ -72,6 +72,8 @@ class Speaker:
         self._codec = codec
         self._rng = rng
         self._running = False
+        self._early: list[LinkEvent] = []
+        """What neighbours that started first sent before ``start``."""
         self._filter = PrefixFilter(config.policy)
         self._groups: dict[ExportClass, UpdateGroup] = {}
         self._peer_of: dict[Session, Peer] = {}
@@ -95,7 +97,8 @@ class Speaker:
         self._running = True
         for peer in self.peers.values():
             self._start_peer(peer, now)
-        self._flush(now)
+        early, self._early = self._early, []
+        self.handle(early, now)
 
     def configure(self, config: SpeakerConfig, now: float) -> None:
         """Everything confd knows, anew. Only what changed is touched."""
@@ -128,6 +131,9 @@ class Speaker:
     def handle(self, events: list[LinkEvent], now: float) -> None:
         """A batch of network events; then every timer that is due; then one decision and one write each."""
         self._now = now
+        if not self._running:
+            self._early += events
+            return
         for link, what in events:
             session = link.session
             if type(what) is bytes:
@@ -258,7 +264,7 @@ class Speaker:
 
     def _accept(self, link: Link, now: float) -> None:
         peer = self._acceptor(link.remote)
-        if peer is None or not self._running:
+        if peer is None:
             self._effects.closes.append(link)
             return
         session = peer.session
@@ -305,7 +311,8 @@ class Speaker:
             peer = self._peer_of[session]
             for event in events:
                 if type(event) is Update:
-                    self._learn(peer, event)
+                    if peer.up:
+                        self._learn(peer, event)
                 else:
                     self._signal(peer, session, event, now)
         if session.rearm:
@@ -335,8 +342,10 @@ class Speaker:
                 loser.collision_dump(now)
                 self._after(loser, now)
         elif event is Signal.ESTABLISHED:
-            self._came_up(peer, session, now)
-        elif event is Signal.DOWN:
+            # One batch of bytes can bring a session up and end it.
+            if session.state is State.ESTABLISHED:
+                self._came_up(peer, session, now)
+        elif event is Signal.DOWN and peer.up:
             self._went_down(peer, now)
         elif isinstance(event, RouteRefresh):
             self._group(peer).refresh(peer)
@@ -352,6 +361,7 @@ class Speaker:
         assert session.peer_open is not None
         peer.identifier = session.peer_open.identifier
         peer.link = self._link_of[session]
+        peer.up = True
         peer.since = now
         self.established += 1
         self._group(peer).joined(peer)
@@ -367,6 +377,7 @@ class Speaker:
         self._peer_of.pop(session, None)
 
     def _went_down(self, peer: Peer, now: float) -> None:
+        peer.up = False
         peer.since = now
         self.established -= 1
         self._group(peer).left(peer)
