@@ -1,0 +1,47 @@
+"""What the API asks of a running cluster. The coordinator is one; a test's fake is another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from cluster.datastore.memory import Change
+from cluster.views import ClusterStatus, PeerRow, RouteRow
+from protocol.sync.messages import Document
+
+
+class NoSuchNode(LookupError):
+    """The cluster has no node of that name."""
+
+
+class NodeDown(Exception):
+    """The node is the cluster's, but nobody is there to answer: its shard is gone."""
+
+
+class ClusterControl(Protocol):
+    """Everything that names a node raises NoSuchNode or NodeDown; the text of either is for the user."""
+
+    async def status(self) -> ClusterStatus: ...
+
+    async def birdc(self, node: str, command: str) -> str:
+        """``agents.speaker.birdc.answer`` of that node: lines with reply codes."""
+
+    async def node_status(self, node: str) -> list[PeerRow]: ...
+
+    async def ip_route(self, node: str) -> list[RouteRow]: ...
+
+    def request_down(self) -> None:
+        """Begin to stop the cluster; returns at once."""
+
+
+class Store(Protocol):
+    """What the API reads of the datastore: the readers of ``MemoryStore``."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Document: ...
+
+    def list(self, kind: str) -> list[Document]: ...
+
+    def watch(self, watcher: Callable[[Change], None], revision: int | None = None) -> Callable[[], None]: ...
