@@ -1,0 +1,47 @@
+"""The command line. Each command lives in its own module and is imported when it is asked for.
+
+``up`` needs trio and the whole house; the commands that look into a running cluster are thin clients of its HTTP API
+and must start in 100 ms, so that nothing here imports more than click.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS = {
+    "up": "cluster.cli.up",
+    "status": "cluster.cli.inspect",
+    "node": "cluster.cli.inspect",
+    "birdc": "cluster.cli.inspect",
+    "ip": "cluster.cli.inspect",
+    "down": "cluster.cli.down",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(module), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"auto_envvar_prefix": "TORTIE", "max_content_width": 100})
+def main() -> None:
+    """A Calico network control plane on one computer: what will my routes do?
+
+    \b
+    Examples:
+      ./run up --nodes 200
+      ./run status
+      ./run birdc node-017 show route for 192.168.4.70
+
+    Every flag is also an environment variable: TORTIE_<COMMAND>_<FLAG>, as in TORTIE_UP_NODES=200.
+    """
