@@ -6,9 +6,9 @@ connect delay 2 s, connect retry 5 s, error wait 5 to 30 s. In the mesh the end 
 text, is passive. Reflectors share a cluster ID, hold one another as plain neighbours and everybody else as clients.
 There is no kernel protocol: no route leaves the daemon.
 
-A herd has converged when every process shows every network (``show route count``). The processes are asked one after
-another, and the asking rests at the first that is not there yet, so that 200 daemons on two cores are not kept busy
-answering. What this adds to the time: the rest, at most 2 % of it, and one round of questions (70 µs each).
+A herd has converged when every process shows every network (``show route count``). One process is asked until it
+does, with rests, and only then all the others at once, so that 200 daemons on two cores are not kept busy answering.
+What this adds to the time: the rest, at most 2 % of it, and a round of questions (about 0.1 ms of CPU a daemon).
 
 Left out, because neither side of the comparison has it here: graceful restart. Calico turns it on, and then nobody
 would notice a killed daemon for two minutes.
@@ -114,16 +114,19 @@ class Control:
             self._socket.settimeout(60)
             self._socket.connect(str(path))
             self._reader = self._socket.makefile("r", encoding="utf-8", newline="\n")
-            self._answer()  # the greeting
+            self.answer()  # the greeting
         except BaseException:
             self._socket.close()
             raise
 
     def ask(self, command: str) -> str:
-        self._socket.sendall(command.encode() + b"\n")
-        return self._answer()
+        self.send(command)
+        return self.answer()
 
-    def _answer(self) -> str:
+    def send(self, command: str) -> None:
+        self._socket.sendall(command.encode() + b"\n")
+
+    def answer(self) -> str:
         lines = []
         for line in self._reader:
             lines.append(line)
@@ -207,22 +210,38 @@ class Herd:
         ``rest`` is the time between two questions to the same daemon; None: 2 % of the time that has passed.
         """
         started = time.perf_counter()
-        for node in self._processes:
-            while self._networks(node) != networks:
-                passed = time.perf_counter() - started
-                if passed > self._timeout:
-                    raise BenchError(f"bird {node} shows {self._networks(node)} of {networks} networks: {self._log()}")
+        waiting = list(self._processes)
+        while waiting:
+            there = self._showing(waiting[:1], networks)
+            if there:
+                there = self._showing(waiting, networks)
+                waiting = [node for node in waiting if node not in there]
+            passed = time.perf_counter() - started
+            if waiting and passed > self._timeout:
+                raise BenchError(f"bird {waiting[0]} does not show {networks} networks: {self._log()}")
+            if waiting:
                 time.sleep(max(0.005, passed / 50) if rest is None else rest)
 
-    def _networks(self, node: int) -> int | None:
+    def _showing(self, nodes: Collection[int], networks: int) -> set[int]:
+        """Which of these daemons show so many networks. All are asked before the first answer is read."""
+        wanted = f"for {networks} networks"
+        asked = []
+        for node in nodes:
+            try:
+                self._control(node).send("show route count")
+                asked.append(node)
+            except (FileNotFoundError, ConnectionError):  # not listening yet
+                self._check_alive(node)
         try:
-            answer = self._control(node).ask("show route count")
-        except (FileNotFoundError, ConnectionError):
-            if self._processes[node].poll() is not None:
-                raise BenchError(f"bird {node} ended: {self._log()}") from None
-            return None  # not listening yet
-        found = re.search(r"for (\d+) networks", answer)
-        return int(found[1]) if found else None
+            return {node for node in asked if wanted in self._control(node).answer()}
+        except ConnectionError:
+            for node in asked:
+                self._check_alive(node)
+            raise
+
+    def _check_alive(self, node: int) -> None:
+        if self._processes[node].poll() is not None:
+            raise BenchError(f"bird {node} ended: {self._log()}") from None
 
     def _control(self, node: int) -> Control:
         if node not in self._controls:
