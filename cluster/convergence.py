@@ -30,6 +30,14 @@ class Progress:
     session_ends: int = 0
     routes: int = 0
 
+    def to_wire(self) -> list[int]:
+        return [self.nodes, self.session_ends, self.routes]
+
+    @classmethod
+    def from_wire(cls, value: Iterable[int]) -> Progress:
+        nodes, session_ends, routes = value
+        return cls(nodes=nodes, session_ends=session_ends, routes=routes)
+
     def __add__(self, other: Progress) -> Progress:
         return Progress(
             nodes=self.nodes + other.nodes,
@@ -122,7 +130,10 @@ class Jury:
         self._witnesses = {shard: _Witness() for shard in shards}
 
     def dismiss(self, shard: int) -> None:
+        """It is dead. What the others should hold is something else now, so that they have to be asked anew."""
         self._witnesses.pop(shard, None)
+        for witness in self._witnesses.values():
+            witness.verdict = None
 
     def report(self, shard: int, progress: Progress, now: float) -> None:
         witness = self._witnesses.get(shard)
@@ -140,26 +151,38 @@ class Jury:
         """Whether the shard's word is worth asking for.
 
         It is when the shard has the number of routes estimated for it or has been quiet; and when its last word was
-        of an older datastore, or was that something is wrong and the counts have moved or time has passed since.
+        of an older datastore, or the counts have moved since, or it was bad and some time has passed.
         """
         witness = self._witnesses[shard]
         verdict = witness.verdict
-        if verdict is not None and verdict.revision >= revision:
-            if verdict.equal:
-                return False
-            if now - witness.judged < QUIET and witness.changed <= witness.judged:
-                return False
+        known = verdict is not None and verdict.revision >= revision and witness.changed <= witness.judged
+        if known and verdict is not None and (verdict.equal or now - witness.judged < QUIET):
+            return False
         return witness.progress.routes == routes_expected or now - witness.changed >= QUIET
 
     @property
     def progress(self) -> Progress:
         return sum((witness.progress for witness in self._witnesses.values()), Progress())
 
+    def progress_of(self, shard: int) -> Progress:
+        """Nothing, of a shard that was dismissed."""
+        witness = self._witnesses.get(shard)
+        return witness.progress if witness is not None else Progress()
+
     @property
     def verdict(self) -> Verdict:
         """All that was judged so far, together."""
         verdicts = (witness.verdict for witness in self._witnesses.values())
         return sum((verdict for verdict in verdicts if verdict is not None), NO_VERDICT)
+
+    @property
+    def unjudged(self) -> int:
+        """How many shards have not been asked yet."""
+        return sum(witness.verdict is None for witness in self._witnesses.values())
+
+    def quiet(self, now: float) -> bool:
+        """Whether nothing has moved anywhere for a while."""
+        return all(now - witness.changed >= QUIET for witness in self._witnesses.values())
 
     def converged(self, revision: int) -> bool:
         return bool(self._witnesses) and all(

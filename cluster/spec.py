@@ -32,6 +32,7 @@ from protocol.v3.selector import parse
 
 R = TypeVar("R", bound=Resource)
 
+DEFAULT_NAME = "default"
 DEFAULT_NODES = 20
 DEFAULT_AS = 64512
 DEFAULT_POOL = "default-ipv4-ippool"
@@ -63,7 +64,7 @@ class Spec:
     shards: int | None = None  # None: as many as the plan finds best
     timeout: float = 300.0
     bgp_port: int = 1790
-    name: str = "tortie"
+    name: str = DEFAULT_NAME
     manifests: tuple[str, ...] = ()
 
 

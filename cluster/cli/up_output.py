@@ -13,6 +13,7 @@ import attrs
 
 from cluster.convergence import Difference, Progress
 from cluster.plan import Plan
+from cluster.spec import DEFAULT_NAME
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +47,7 @@ class Outcome:
     routes_programmed: int
     routes_missing: int
     routes_extra: int
-    start_seconds: float  # every node listens
+    start_seconds: float | None  # every node listens
     sessions_seconds: float | None  # every session is Established; None: not reached
     converged_seconds: float | None
     elapsed: float
@@ -125,16 +126,16 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     return lines + [f"  {difference}" for difference in outcome.differences]
 
 
-def next_line(names: Sequence[str], *, program: str, cluster: str, default_cluster: str) -> str:
+def next_line(names: Sequence[str], *, cluster: str) -> str:
     """The commands to type next, about a node that exists."""
     node = names[min(16, len(names) - 1)]
-    option = "" if cluster == default_cluster else f" --name {cluster}"
+    option = "" if cluster == DEFAULT_NAME else f" --name {cluster}"
     commands = [
-        f"{program} status{option}",
-        f"{program} node status{option} {node}",
-        f"{program} birdc{option} {node} show route",
-        f"{program} ip route{option} {node}",
-        f"Ctrl-C or {program} down{option}",
+        f"./run status{option}",
+        f"./run node status{option} {node}",
+        f"./run birdc{option} {node} show route",
+        f"./run ip route{option} {node}",
+        f"Ctrl-C or ./run down{option}",
     ]
     return "next: " + " · ".join(commands)
 

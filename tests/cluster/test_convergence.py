@@ -51,6 +51,17 @@ def test_a_good_word_is_not_asked_for_twice_but_for_a_newer_datastore() -> None:
     assert jury.ready(0, routes_expected=10, revision=8, now=9.0)
 
 
+def test_a_good_word_is_asked_again_when_the_counts_have_moved_since() -> None:
+    jury = Jury([0])
+    jury.report(0, Progress(routes=10), now=1.0)
+    jury.judge(0, verdict(7), now=1.0)
+    jury.report(0, Progress(routes=9), now=2.0)
+    assert not jury.quiet(2.1)
+    assert not jury.ready(0, routes_expected=10, revision=7, now=2.0)
+    assert jury.quiet(2.0 + QUIET)
+    assert jury.ready(0, routes_expected=10, revision=7, now=2.0 + QUIET)
+
+
 def test_a_bad_word_is_asked_again_when_something_moved_or_time_passed() -> None:
     jury = Jury([0])
     jury.report(0, Progress(routes=10), now=1.0)
@@ -69,6 +80,9 @@ def test_converged_is_every_living_shard_equal_at_the_last_revision() -> None:
     assert not jury.converged(7)
     assert jury.converged(6)
     jury.dismiss(1)
+    assert not jury.converged(7), "without the dead shard's nodes the others should hold something else"
+    assert jury.unjudged == 1
+    jury.judge(0, verdict(7), now=2.0)
     assert jury.converged(7)
     jury.judge(0, verdict(8, missing=1), now=2.0)
     assert not jury.converged(7)

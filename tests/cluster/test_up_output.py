@@ -101,11 +101,11 @@ def test_a_failure_shows_the_first_differences_with_their_reason() -> None:
 
 def test_the_next_commands_are_about_a_node_that_exists() -> None:
     names = [f"node-{i:03}" for i in range(1, 201)]
-    assert next_line(names, program="./run", cluster="tortie", default_cluster="tortie") == (
+    assert next_line(names, cluster="default") == (
         "next: ./run status · ./run node status node-017 · ./run birdc node-017 show route · "
         "./run ip route node-017 · Ctrl-C or ./run down"
     )
-    assert "node status --name lab b" in next_line(["a", "b"], program="x", cluster="lab", default_cluster="tortie")
+    assert "node status --name lab b" in next_line(["a", "b"], cluster="lab")
 
 
 def test_the_json_object_has_what_scripts_need() -> None:

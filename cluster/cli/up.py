@@ -1,0 +1,146 @@
+"""``up``: start a cluster, show it converge, keep it until it is told to stop.
+
+Owns the options and the exit codes; everything else is imported when it runs, so that ``up --help`` is quick.
+
+Exit codes: 0 converged; 1 not within --timeout, or a shard was lost; 2 bad usage or input, nothing was started; 128 plus
+the signal's number when one came before the cluster had settled (130 for Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import click
+
+from cluster.cli.client import name_option
+
+
+class _Shards(click.ParamType[int | None]):
+    name = "auto|K"
+
+    def convert(
+        self, value: str | int | None, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value == "auto" or value is None:
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither 'auto' nor a number", param, ctx)
+
+
+@click.command()
+@click.option("--nodes", type=int, metavar="N", help="How many nodes; those of the manifests count. [default: the manifests', or 20]")
+@click.option(
+    "-f",
+    "--filename",
+    "manifests",
+    multiple=True,
+    metavar="FILE|DIR|-",
+    help="Calico v3 YAML or JSON to load first; may be repeated.",
+)
+@click.option("--pods-per-node", type=int, default=2, show_default=True, metavar="N", help="Pods on every node.")
+@click.option("--blocks-per-node", type=int, default=1, hidden=True, help="Blocks that every node has claimed.")
+@click.option(
+    "--route-reflectors", type=int, default=0, metavar="K", help="K route reflectors instead of the full mesh."
+)
+@click.option(
+    "--hold-time",
+    type=float,
+    default=90.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="BGP hold time; a keepalive is sent every third of it.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
+@click.option(
+    "--shards", type=_Shards(), default="auto", show_default=True, help="Processes that the nodes are spread over."
+)
+@click.option(
+    "--timeout",
+    type=float,
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for convergence.",
+)
+@click.option("--once", is_flag=True, help="Exit after convergence: 0 when every FIB is right, else 1.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format.")
+@click.option(
+    "--bgp-port", type=int, default=1790, show_default=True, metavar="PORT", help="Where the nodes listen, on 127.77.x.y."
+)
+@name_option
+def up(once: bool, output: str, **options: object) -> None:
+    """Start a cluster of Calico nodes and show that it converges.
+
+    \b
+    Examples:
+      ./run up --nodes 200
+      ./run up --nodes 1000 --route-reflectors 4
+      ./run up -f examples/rack.yaml --nodes 50
+      ./run up --nodes 100 --once -o json
+    """
+    try:
+        code = _up(once, output, options)
+    except KeyboardInterrupt:
+        code = 130
+    except OSError as error:  # a full disk, a closed pipe
+        click.echo(f"tortie: {error.strerror or error}", err=True)
+        code = 1
+    sys.exit(code)
+
+
+def _up(once: bool, output: str, options: dict[str, object]) -> int:
+    from cluster.memory import process_age  # noqa: PLC0415
+
+    born = time.monotonic() - process_age()
+
+    from cluster.api import rundir  # noqa: PLC0415
+    from cluster.cli import up_output  # noqa: PLC0415
+    from cluster.cli.up_screen import BarScreen, PlainScreen  # noqa: PLC0415
+    from cluster.launch import Interrupted, Refused, launch, prepare  # noqa: PLC0415
+    from cluster.spec import Spec  # noqa: PLC0415
+
+    spec = Spec(**options)  # type: ignore[arg-type]  # click has checked the types
+    out = sys.stderr if output == "json" else sys.stdout
+    run_file = None
+    try:
+        if not once:
+            try:
+                run_file = rundir.RunFile.claim(rundir.run_directory(os.environ), spec.name)
+            except (rundir.BadName, rundir.AlreadyRunning, rundir.RunDirectoryError) as error:
+                raise Refused(str(error)) from None
+        prepared = prepare(spec)
+
+        def settled(outcome: up_output.Outcome) -> None:
+            if output == "json":
+                print(json.dumps(up_output.json_object(outcome)), flush=True)
+            else:
+                for line in up_output.outcome_lines(outcome):
+                    print(line, flush=True)
+
+        def serving() -> None:
+            names = [node.metadata.name for node in prepared.world.nodes]
+            print(up_output.next_line(names, cluster=spec.name), file=out, flush=True)
+
+        outcome = launch(
+            prepared,
+            screen=BarScreen(out) if out.isatty() else PlainScreen(out),
+            run_file=run_file,
+            born=born,
+            settled=settled,
+            serving=serving,
+        )
+    except Refused as error:
+        for problem in error.problems:
+            click.echo(f"tortie: {problem}", err=True)
+        return 2
+    except Interrupted as error:
+        return 128 + error.signal_number
+    finally:
+        if run_file is not None:
+            run_file.remove()
+    return 0 if outcome.converged else 1

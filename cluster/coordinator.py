@@ -1,0 +1,336 @@
+"""The coordinator: owns the datastore, starts the nodes of all shards together, watches, judges, answers.
+
+    MemoryStore ─ Typha ─┬─ Connection ══ shard 1        a task each, to the end of the shard
+                         └─ Connection ══ shard k
+    boot:    all shards "listening" ─► pods on all nodes ─► all start to dial       once
+    attend:  woken by reports, by writes, by deaths ─► ask shards to judge           for ever
+
+Boot has a barrier, so that no dial is refused. Pods come before the sessions, so that the first UPDATE of a node says
+all that it has to say.
+
+A cluster has converged when every living shard has judged all of its nodes exactly equal at the datastore's current
+revision, and the sessions are all up or nothing moves any more (a table can be right before the last of several
+reflectors is heard). Attending does not end there: whatever changes later is judged again.
+
+A shard that dies takes its nodes down, nothing else. The oracle is told which nodes are down, and the rest
+converges to what is left.
+
+Left out: the processes themselves (``processes``), what is printed (``cli.up``), HTTP (``api``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from cluster.api.control import NodeDown, NoSuchNode
+from cluster.convergence import Jury, Progress, Verdict
+from cluster.datastore.memory import Change, MemoryStore
+from cluster.memory import pss_bytes
+from cluster.oracle import Facts, expected_counts, gather
+from cluster.processes import ShardProcess
+from cluster.topology import Topology
+from cluster.typha import Connection, Typha
+from cluster.views import ClusterStatus, PeerRow, RouteRow, ShardRow
+from protocol.sync.errors import Unreachable
+
+IDLE_LOOK = 0.1
+"""Seconds between two looks while nothing is heard and the cluster has not converged."""
+
+LAST_WORDS = 1.0
+"""Seconds that a process whose stream has ended may take to end itself; then it is killed."""
+
+
+@attrs.frozen(kw_only=True)
+class Expectation:
+    """What the oracle says of the datastore at ``revision``."""
+
+    revision: int
+    down: frozenset[str]
+    facts: Facts
+    routes: Mapping[int, int]  # shard -> routes of all its FIBs
+    session_ends: int
+
+    @property
+    def all_routes(self) -> int:
+        return sum(self.routes.values())
+
+
+@attrs.define(kw_only=True)
+class Milestones:
+    """When things were reached, by the coordinator's clock; None: not yet."""
+
+    listening: float | None = None
+    sessions: float | None = None
+    converged: float | None = None
+
+
+class Coordinator:
+    """One cluster. ``clock`` counts the seconds since the program was started. Implements ``api.ClusterControl``."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        pid: int,
+        topology: Topology,
+        store: MemoryStore,
+        shards: Sequence[ShardProcess],
+        pods_per_node: int,
+        clock: Callable[[], float],
+        shard_lost: Callable[[ShardProcess], None],
+    ) -> None:
+        self.milestones = Milestones()
+        self.lost: list[ShardProcess] = []
+        self.pod_failures: list[str] = []
+        self.settled = trio.Event()
+        """Converged for the first time, or it never will: ``failure``, or no shard is left."""
+        self.failure: tuple[str, str] | None = None
+        """A node that could not listen, and why."""
+        self.down_requested = trio.Event()
+        self.jury = Jury(shard.number for shard in shards)
+        self.expectation: Expectation | None = None
+        self._name = name
+        self._pid = pid
+        self._topology = topology
+        self._store = store
+        self._shards = {shard.number: shard for shard in shards}
+        self._connections: dict[int, Connection] = {}
+        self._host_of = {node: shard.number for shard in shards for node in shard.nodes}
+        self._pods_per_node = pods_per_node
+        self._clock = clock
+        self._shard_lost = shard_lost
+        self._listening: set[int] = set()
+        self._asked: set[int] = set()  # shards with a judgement under way
+        self._told: dict[int, Expectation] = {}  # whose facts a shard has
+        self._booted = False
+        self._news = trio.Event()
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serves the shards, boots, attends; until cancelled."""
+        typha = Typha(self._store)
+        stop = self._store.watch(self._written)
+        try:
+            async with trio.open_nursery() as nursery:
+                for shard in self._shards.values():
+                    stream = trio.SocketStream(trio.socket.from_stdlib_socket(shard.socket))
+                    shard.socket.setblocking(False)
+                    connection = typha.connect(stream, partial(self._reported, shard.number))
+                    self._connections[shard.number] = connection
+                    nursery.start_soon(self._serve, shard, connection)
+                await self._boot()
+                await self._attend(nursery)
+        finally:
+            stop()
+            typha.close()
+
+    async def _serve(self, shard: ShardProcess, connection: Connection) -> None:
+        await connection.run()
+        with trio.move_on_after(LAST_WORDS):
+            while not shard.look():  # noqa: ASYNC110  # no event tells of a process's end on every system
+                await trio.sleep(0.002)
+        shard.kill()
+        shard.reap()
+        del self._connections[shard.number]
+        self.jury.dismiss(shard.number)
+        self.lost.append(shard)
+        self._shard_lost(shard)
+        self._wake()
+
+    def _reported(self, shard: int, subject: str, params: Any) -> None:
+        if subject == "progress":
+            self.jury.report(shard, Progress.from_wire(params), self._clock())
+        elif subject == "listening":
+            self._listening.add(shard)
+        elif subject == "failed":
+            self.failure = params[0], params[1]
+            self.settled.set()
+        self._wake()
+
+    def _written(self, change: Change) -> None:
+        if self._booted:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    async def _boot(self) -> None:
+        while not self._connections.keys() <= self._listening:
+            await self._next_news()
+        self.milestones.listening = self._clock()
+        if self._pods_per_node:
+            for failures in await self._ask_all("add_pods", [self._pods_per_node]):
+                self.pod_failures += failures
+        await self._ask_all("start")
+        self._booted = True
+        self._wake()
+
+    async def _next_news(self, within: float = float("inf")) -> None:
+        with trio.move_on_after(within):
+            await self._news.wait()
+        self._news = trio.Event()
+
+    async def _ask_all(self, method: str, params: Any = None) -> list[Any]:
+        """The answers of all shards that lived to give one."""
+        answers: list[Any] = []
+
+        async def ask(connection: Connection) -> None:
+            try:
+                answers.append(await connection.call(method, params))
+            except Unreachable:
+                pass
+
+        async with trio.open_nursery() as nursery:
+            for connection in self._connections.values():
+                nursery.start_soon(ask, connection)
+        return answers
+
+    # -- judging --------------------------------------------------------------------------------------------------
+
+    async def _attend(self, nursery: trio.Nursery) -> None:
+        while True:
+            expectation = self._expect()
+            now = self._clock()
+            for number in [*self._connections]:
+                if number not in self._asked and self.jury.ready(
+                    number, routes_expected=expectation.routes[number], revision=expectation.revision, now=now
+                ):
+                    self._asked.add(number)
+                    nursery.start_soon(self._judge, number, expectation)
+            if self.jury.progress.session_ends >= expectation.session_ends and self.milestones.sessions is None:
+                self.milestones.sessions = now
+            if self.converged and self.milestones.converged is None:
+                self.milestones.converged = now
+                self.settled.set()
+            if not self._connections:
+                self.settled.set()
+            await self._next_news(float("inf") if self.converged else IDLE_LOOK)
+
+    @property
+    def converged(self) -> bool:
+        expectation = self.expectation
+        return (
+            expectation is not None
+            and expectation.revision == self._store.revision
+            and self.jury.converged(expectation.revision)
+            and (
+                self.jury.progress.session_ends >= expectation.session_ends or self.jury.quiet(self._clock())
+            )
+        )
+
+    def _expect(self) -> Expectation:
+        """What the datastore asks for now; found anew when it was written to or nodes went down."""
+        down = frozenset(node for shard in self.lost for node in shard.nodes)
+        old = self.expectation
+        if old is not None and old.revision == self._store.revision and old.down == down:
+            return old
+        facts = gather(self._store.list, down=down)
+        counts = expected_counts(facts, self._host_of.keys())
+        routes = dict.fromkeys(self._shards, 0)
+        for node, count in counts.items():
+            routes[self._host_of[node]] += count.routes
+        self.expectation = Expectation(
+            revision=self._store.revision,
+            down=down,
+            facts=facts,
+            routes=routes,
+            session_ends=sum(count.sessions for count in counts.values()),
+        )
+        return self.expectation
+
+    async def _judge(self, number: int, expectation: Expectation) -> None:
+        """Ask one shard, and take its word."""
+        known = self._told.get(number) is expectation
+        facts = None if known else expectation.facts.to_wire(self._shards[number].nodes)
+        try:
+            answer = await self._connections[number].call("judge", [expectation.revision, facts])
+        except (Unreachable, KeyError):
+            return  # it has died meanwhile
+        finally:
+            self._asked.discard(number)
+        self._told[number] = expectation
+        if expectation is self.expectation:
+            self.jury.judge(number, Verdict.from_wire(answer), self._clock())
+        self._wake()
+
+    async def judge_now(self) -> None:
+        """Every living shard's word on things as they are, whether or not it is time."""
+        expectation = self._expect()
+        async with trio.open_nursery() as nursery:
+            for number in [*self._connections]:
+                nursery.start_soon(self._judge, number, expectation)
+
+    # -- ClusterControl -------------------------------------------------------------------------------------------
+
+    async def status(self) -> ClusterStatus:
+        await trio.lowlevel.checkpoint()
+        progress = self.jury.progress
+        expectation = self.expectation
+        return ClusterStatus(
+            name=self._name,
+            pid=self._pid,
+            topology=self._topology.name,
+            uptime=self._clock(),
+            nodes=len(self._host_of),
+            nodes_down=[node for shard in self.lost for node in shard.nodes],
+            shards=[self._shard_row(shard) for shard in self._shards.values()],
+            sessions_expected=expectation.session_ends // 2 if expectation else self._topology.total,
+            sessions_established=progress.session_ends // 2,
+            routes_expected=expectation.all_routes if expectation else 0,
+            routes_programmed=progress.routes,
+            convergence=self._convergence_line(),
+        )
+
+    def _shard_row(self, shard: ShardProcess) -> ShardRow:
+        up = shard.ended is None
+        return ShardRow(
+            index=shard.number,
+            pid=shard.pid,
+            up=up,
+            nodes=len(shard.nodes),
+            sockets=self.jury.progress_of(shard.number).session_ends,
+            memory_mb=(pss_bytes([shard.pid]) or 0) / 1e6 if up else 0.0,
+        )
+
+    def _convergence_line(self) -> str:
+        living = len(self._host_of) - sum(len(shard.nodes) for shard in self.lost)
+        if self.converged:
+            return f"converged: all {living:,} FIBs are exactly what the datastore asks for"
+        verdict = self.jury.verdict
+        if verdict.equal:
+            return "converging"
+        first = f"; first: {verdict.differences[0]}" if verdict.differences else ""
+        return f"not converged: {verdict.missing:,} routes missing or wrong, {verdict.extra:,} too many{first}"
+
+    async def birdc(self, node: str, command: str) -> str:
+        text: str = await self._ask_node(node, "birdc", command)
+        return text
+
+    async def node_status(self, node: str) -> list[PeerRow]:
+        rows: list[PeerRow] = await self._ask_node(node, "node_status")
+        return rows
+
+    async def ip_route(self, node: str) -> list[RouteRow]:
+        rows: list[RouteRow] = await self._ask_node(node, "ip_route")
+        return rows
+
+    def request_down(self) -> None:
+        self.down_requested.set()
+
+    async def _ask_node(self, node: str, method: str, *params: Any) -> Any:
+        number = self._host_of.get(node)
+        if number is None:
+            raise NoSuchNode(f"no node {node!r} in cluster {self._name!r}")
+        connection = self._connections.get(number)
+        if connection is not None:
+            try:
+                return await connection.call(method, [node, *params])
+            except Unreachable:
+                pass
+        raise NodeDown(f"node {node} is down: shard {number}, which hosted it, {self._shards[number].ended}")

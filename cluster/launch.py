@@ -1,0 +1,302 @@
+"""From a spec to a running cluster and back to nothing.
+
+Owns the order of things. Everything that can be refused is refused before anything is started:
+
+    name free? ─► manifests ─► world ─► sum ─► ports free?        (``prepare``; Refused, exit 2)
+    ─► fork the shards ─► trio: Coordinator, screen, signals      (``launch``)
+    ─► converged, or time is up ─► what became of it
+    ─► with ``once`` the end, else the API until ``down``, Ctrl-C or SIGTERM
+
+One way out, whatever the reason: the nursery is cancelled, the shards are killed and reaped, the run file is removed.
+None of it waits for anybody.
+
+Left out: the words (``cli.up_output``), the options (``cli.up``).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import attrs
+import trio
+
+from agents.speaker.config import Timers
+from cluster.addressing import (
+    AddressingError,
+    Endpoint,
+    busy_message,
+    endpoints,
+    find_busy,
+    has_wide_loopback,
+)
+from cluster.api import rundir
+from cluster.cli.up_output import Goal, LostShard, Outcome, header, lost_line
+from cluster.cli.up_screen import Screen
+from cluster.coordinator import Coordinator
+from cluster.datastore.memory import MemoryStore
+from cluster.memory import available_bytes, cores, cpu_seconds, descriptor_limit, pss_bytes
+from cluster.plan import Machine, Plan, PlanError, make_plan
+from cluster.processes import Processes, ShardProcess
+from cluster.shard import Job, serve
+from cluster.spec import Spec, SpecError, World, build, serves_workloads
+from cluster.topology import Topology, derive
+from cluster.workloads import claimed_blocks
+from protocol.v3.bgp import BGPPeer
+from protocol.v3.codec import encode
+from protocol.v3.ippool import IPPool
+from protocol.v3.metadata import Resource
+
+LAST_JUDGEMENT = 10.0
+"""Seconds that the shards of a cluster which did not converge in time have to say what is wrong."""
+
+GC_THRESHOLD = 100_000
+
+
+class Refused(Exception):
+    """Nothing was started. ``problems`` are the lines for the user."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM before the cluster had settled."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+@attrs.frozen
+class Prepared:
+    spec: Spec
+    world: World
+    topology: Topology
+    plan: Plan
+    endpoints: Mapping[str, Endpoint]  # node name -> where it listens
+
+
+def prepare(spec: Spec) -> Prepared:
+    """Reads, checks and counts. Raises Refused with all that is wrong."""
+    try:
+        world = build(spec, _load(spec.manifests))
+        topology = derive(world.nodes, world.bgp_configuration, world.of_kind(BGPPeer))
+        machine = Machine(descriptors=descriptor_limit(), cores=cores(), memory=available_bytes())
+        plan = make_plan(
+            topology.loads(spec.blocks_per_node), topology=topology.name, machine=machine, shards=spec.shards
+        )
+        addresses = world.addresses()
+        by_address = endpoints([*addresses.values()], spec.bgp_port, wide=has_wide_loopback())
+        where = {name: by_address[address] for name, address in addresses.items()}
+        busy = find_busy(where.values())
+    except SpecError as error:
+        raise Refused(*error.problems) from None
+    except (PlanError, AddressingError) as error:
+        raise Refused(str(error)) from None
+    if busy is not None:
+        raise Refused(busy_message(busy, where))
+    return Prepared(spec, world, topology, plan, where)
+
+
+def _load(manifests: tuple[str, ...]) -> tuple[Resource, ...]:
+    if not manifests:
+        return ()
+    from protocol.v3.loader import STDIN, ManifestError, load  # noqa: PLC0415  # 0.1 s, most runs have none
+
+    try:
+        return load(manifests, sys.stdin.read() if STDIN in manifests else "").resources
+    except ManifestError as error:
+        raise Refused(*map(str, error.problems)) from None
+
+
+def launch(
+    prepared: Prepared,
+    *,
+    screen: Screen,
+    run_file: rundir.RunFile | None,
+    born: float,
+    settled: Callable[[Outcome], None],
+    serving: Callable[[], None],
+) -> Outcome:
+    """Runs the cluster to its end and returns what had become of it when it settled.
+
+    Args:
+        run_file: the claimed name under which the API is served after that; None: the end comes at once.
+        born: when the program was started, in seconds of time.monotonic().
+        settled: called with the outcome, converged or not.
+        serving: called when the API can be asked.
+
+    Raises:
+        Interrupted: a signal came before it had settled.
+        Refused: a node's port was taken after all.
+    """
+    gc.disable()  # what is made from here on is meant to stay
+    store = _fill_store(prepared)
+    addresses = prepared.world.addresses()
+    job = partial(
+        Job,
+        endpoints={addresses[name]: endpoint for name, endpoint in prepared.endpoints.items()},
+        timers=Timers(hold=prepared.spec.hold_time),
+        seed=prepared.spec.seed,
+    )
+    shards = prepared.plan.shards
+
+    def serve_shard(index: int, stream: socket.socket) -> None:
+        serve(job(nodes=shards[index]), stream)
+
+    screen.line(header(prepared.plan))
+    gc.freeze()  # so that no collection in a shard touches, and copies, what is shared
+    with Processes(shards, serve_shard) as processes:
+        gc.set_threshold(GC_THRESHOLD)
+        gc.enable()
+        run = _Run(prepared, store, processes.shards, screen, run_file, born, settled, serving)
+        trio.run(run.main)
+    assert run.outcome is not None
+    return run.outcome
+
+
+def _fill_store(prepared: Prepared) -> MemoryStore:
+    store = MemoryStore(wall=time.time)
+    for resource in prepared.world.resources:
+        store.create(encode(resource))
+    spec = prepared.spec
+    if spec.blocks_per_node > 1:
+        pools = [pool for pool in prepared.world.of_kind(IPPool) if serves_workloads(pool)]
+        for document in claimed_blocks(prepared.world.nodes, pools, spec.blocks_per_node, now=time.time()):
+            store.create(document)
+    return store
+
+
+@attrs.define
+class _Run:
+    """One cluster in one trio.run."""
+
+    prepared: Prepared
+    store: MemoryStore
+    shards: list[ShardProcess]
+    screen: Screen
+    run_file: rundir.RunFile | None
+    born: float
+    settled: Callable[[Outcome], None]
+    serving: Callable[[], None]
+    outcome: Outcome | None = None
+    refusal: Refused | None = None
+    signal_number: int | None = None
+
+    async def main(self) -> None:
+        coordinator = Coordinator(
+            name=self.prepared.spec.name,
+            pid=os.getpid(),
+            topology=self.prepared.topology,
+            store=self.store,
+            shards=self.shards,
+            pods_per_node=self.prepared.spec.pods_per_node,
+            clock=self.clock,
+            shard_lost=lambda shard: self.screen.line(lost_line(_lost(shard))),
+        )
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def stop() -> None:
+                    async for number in signals:
+                        self.signal_number = number
+                        nursery.cancel_scope.cancel()
+
+                nursery.start_soon(stop)
+                nursery.start_soon(coordinator.run)
+                await self._settle(coordinator)
+                if self.refusal is None:
+                    self.outcome = self._make_outcome(coordinator)
+                    self.settled(self.outcome)
+                    if self.run_file is not None:
+                        await self._serve(coordinator, self.run_file, nursery)
+                nursery.cancel_scope.cancel()
+        # Raised here, outside of the nursery, which would wrap it.
+        if self.refusal is not None:
+            raise self.refusal
+        if self.outcome is None:
+            assert self.signal_number is not None
+            raise Interrupted(self.signal_number)
+
+    def clock(self) -> float:
+        return time.monotonic() - self.born
+
+    async def _settle(self, coordinator: Coordinator) -> None:
+        async with self.screen, trio.open_nursery() as nursery:
+            nursery.start_soon(self._show_progress, coordinator)
+            with trio.move_on_after(self.prepared.spec.timeout - self.clock()):
+                await coordinator.settled.wait()
+            if coordinator.failure is not None:
+                name, reason = coordinator.failure
+                host, port = self.prepared.endpoints[name]
+                self.refusal = Refused(f"{name} cannot listen on {host}:{port}: {reason}")
+            elif coordinator.milestones.converged is None:
+                with trio.move_on_after(LAST_JUDGEMENT):
+                    await coordinator.judge_now()
+            self.screen.progress(self.clock(), coordinator.jury.progress, self._goal(coordinator))
+            nursery.cancel_scope.cancel()
+        for failure in coordinator.pod_failures:
+            self.screen.line(f"pod without an address: {failure}")
+
+    async def _show_progress(self, coordinator: Coordinator) -> None:
+        while True:
+            await trio.sleep(self.screen.interval)
+            self.screen.progress(self.clock(), coordinator.jury.progress, self._goal(coordinator))
+
+    def _goal(self, coordinator: Coordinator) -> Goal:
+        expectation = coordinator.expectation
+        spec, nodes = self.prepared.spec, len(self.prepared.world.nodes)
+        if expectation is None:
+            routes = nodes * (nodes * spec.blocks_per_node + spec.pods_per_node)
+            return Goal(nodes=nodes, sessions=self.prepared.topology.total, routes=routes)
+        return Goal(nodes=nodes, sessions=expectation.session_ends // 2, routes=expectation.all_routes)
+
+    def _make_outcome(self, coordinator: Coordinator) -> Outcome:
+        pids = [shard.pid for shard in self.shards if shard.ended is None]
+        cpu = cpu_seconds(pids)
+        verdict, goal, milestones = coordinator.jury.verdict, self._goal(coordinator), coordinator.milestones
+        elapsed = self.clock()
+        return Outcome(
+            topology=self.prepared.topology.name,
+            nodes=goal.nodes,
+            shards=len(self.shards),
+            sessions_expected=goal.sessions,
+            sessions_established=coordinator.jury.progress.session_ends // 2,
+            routes_expected=goal.routes,
+            routes_programmed=verdict.programmed,
+            # What nobody judged is missing.
+            routes_missing=verdict.missing + goal.routes - verdict.expected,
+            routes_extra=verdict.extra,
+            start_seconds=milestones.listening,
+            sessions_seconds=milestones.sessions,
+            converged_seconds=milestones.converged,
+            elapsed=elapsed,
+            cpu_seconds=cpu,
+            memory_bytes=pss_bytes([os.getpid(), *pids]),
+            differences=verdict.differences,
+            lost=tuple(map(_lost, coordinator.lost)),
+        )
+
+    async def _serve(self, coordinator: Coordinator, run_file: rundir.RunFile, nursery: trio.Nursery) -> None:
+        server = await trio.to_thread.run_sync(_import_server)
+        await nursery.start(server, coordinator, self.store, run_file)
+        self.serving()
+        await coordinator.down_requested.wait()
+
+
+def _import_server() -> Callable[..., Awaitable[None]]:
+    from cluster.api.server import serve  # noqa: PLC0415  # 0.25 s, when there is time for it
+
+    return serve
+
+
+def _lost(shard: ShardProcess) -> LostShard:
+    return LostShard(number=shard.number, how=shard.ended or "", nodes=shard.nodes)

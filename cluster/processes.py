@@ -1,0 +1,151 @@
+"""Shard processes: made by fork, ended without a trace.
+
+Owns the processes and their end, however this one ends.
+
+    coordinator ── fork ──► shard 0      one socket pair each: the stream of ``protocol.sync``
+         │ └────── fork ──► shard 1      its end is how either side learns that the other is gone
+         └── with Processes(...) as shards: ... ──► every exit kills and reaps all of them
+
+They are forked and not started anew: the imports are made once (0.2 s of CPU and 25 MB a process saved), and what a
+shard is told before it runs is simply there. So they are forked before trio runs and before there is any thread.
+
+Nothing survives: leaving the ``with`` kills and reaps; a coordinator that is itself killed takes them along by the
+end of its socket pairs and, on Linux, by PR_SET_PDEATHSIG. Shards do not listen to Ctrl-C, which a terminal sends to
+the whole process group: they would only die before they could be told. A kill is what a shard expects (a power cut
+of its nodes), so there is no polite way before it.
+
+Left out: what a shard does (``shard``), and what is done about one that died (``coordinator``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import attrs
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_PR_SET_PDEATHSIG = 1
+
+
+@attrs.define(eq=False)
+class ShardProcess:
+    """One process. ``socket`` is this side's end of the pair."""
+
+    number: int  # from 1, as people count
+    nodes: tuple[str, ...]
+    pid: int
+    socket: socket.socket
+    ended: str | None = None  # how, in words, once it is reaped
+
+    def look(self) -> bool:
+        """Whether it has ended; reaps it then."""
+        if self.ended is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.ended = describe_end(os.waitstatus_to_exitcode(status))
+        return self.ended is not None
+
+    def kill(self) -> None:
+        if self.ended is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Wait for its end."""
+        if self.ended is None:
+            _, status = os.waitpid(self.pid, 0)
+            self.ended = describe_end(os.waitstatus_to_exitcode(status))
+
+
+def describe_end(exit_code: int) -> str:
+    """``"was killed by SIGKILL"``, ``"ended with status 1"``."""
+    if exit_code < 0:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with status {exit_code}"
+
+
+class Processes:
+    """The shards of one cluster. ``serve`` runs in each: it gets the shard's place in ``nodes`` and its stream."""
+
+    def __init__(
+        self, nodes: Sequence[tuple[str, ...]], serve: Callable[[int, socket.socket], None]
+    ) -> None:
+        self.shards: list[ShardProcess] = []
+        self._nodes = nodes
+        self._serve = serve
+
+    def __enter__(self) -> Processes:
+        sys.stdout.flush()  # what is still buffered would be in every child, too
+        sys.stderr.flush()
+        # Until the whole set is known here, a signal waits: a shard nobody knows of cannot be killed.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            for index, nodes in enumerate(self._nodes):
+                self._fork(index, nodes, before)
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            self._end()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _fork(self, index: int, nodes: tuple[str, ...], mask: set[int | signal.Signals]) -> None:
+        ours, theirs = socket.socketpair()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            for shard in self.shards:
+                shard.socket.close()  # or the end of the coordinator would not be the end of the stream
+            _be_shard(lambda: self._serve(index, theirs), parent, mask)
+        theirs.close()
+        self.shards.append(ShardProcess(index + 1, nodes, pid, ours))
+
+    def _end(self) -> None:
+        for shard in self.shards:
+            shard.kill()
+        for shard in self.shards:
+            shard.reap()
+            shard.socket.close()
+
+
+def _be_shard(serve: Callable[[], None], parent: int, mask: set[int | signal.Signals]) -> None:
+    """The rest of a child's life. Never returns: what is above it on the stack is the coordinator's."""
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _die_with(parent)
+        serve()
+        status = 0
+    except BaseException:  # whatever it is, it must not run on as a second coordinator
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _die_with(parent: int) -> None:
+    """Linux: be killed when the parent ends. Elsewhere the end of the stream does, a moment later."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # a libc without prctl
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(1)

@@ -1,0 +1,70 @@
+"""What the nodes carry: pods, and blocks beyond those that their pods need.
+
+Owns the names of generated pods and ``claimed_blocks``. Pods are added on their nodes, through CNI and IPAM, as a
+kubelet would (``shard`` calls ``Node.add_pod``). Extra blocks are what a node has claimed over a long life; nobody
+waits for a life, so they are written to the datastore as IPAM would have left them, before the nodes start: one
+confirmed BlockAffinity and one empty IPAMBlock each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from agents.ipam.blocks import host_affinity, new_block
+from protocol.prefix import IPV4, make_prefix, network_int, parse_prefix
+from protocol.sync.messages import Document
+from protocol.v3.codec import encode
+from protocol.v3.ipam import BlockAffinity, BlockAffinitySpec, affinity_name, block_name
+from protocol.v3.ippool import IPPool
+from protocol.v3.metadata import Metadata
+from protocol.v3.node import Node
+from protocol.v3.selector import parse
+
+
+def pod_names(node: str, count: int) -> list[str]:
+    """Unique in the cluster, since all generated pods are in one namespace."""
+    return [f"{node}-pod-{number}" for number in range(1, count + 1)]
+
+
+def claimed_blocks(
+    nodes: Sequence[Node], pools: Sequence[IPPool], per_node: int, *, now: float
+) -> Iterator[Document]:
+    """``per_node`` claimed, empty blocks for every node, of the first pools (by name) that select it."""
+    supplies = [_Supply(pool) for pool in sorted(pools, key=lambda pool: pool.metadata.name)]
+    for node in nodes:
+        mine = [supply for supply in supplies if supply.selects(node.metadata.labels)]
+        name = node.metadata.name
+        for _ in range(per_node):
+            supply = next((supply for supply in mine if supply.left), None)
+            if supply is None:
+                return  # the spec's checks let no such cluster pass
+            yield from supply.claim(name, now)
+
+
+class _Supply:
+    """The blocks of one pool, given out from the front."""
+
+    def __init__(self, pool: IPPool) -> None:
+        cidr, self._length = parse_prefix(pool.spec.cidr), pool.spec.block_size
+        self._next = network_int(cidr)
+        self.left = 1 << (self._length - cidr[0])
+        self.selects = parse(pool.spec.node_selector or "all()").matches
+        # All empty blocks of a pool have these two lists in common; documents are never changed in place.
+        self._spec: Mapping[str, Any] = {}
+
+    def claim(self, node: str, now: float) -> Iterator[Document]:
+        prefix = make_prefix(self._next, self._length, IPV4)
+        self._next += 1 << (32 - self._length)
+        self.left -= 1
+        block = encode(new_block(prefix, node, now))
+        cidr: str = block["spec"]["cidr"]
+        if not self._spec:
+            self._spec = block["spec"]
+        spec = {**self._spec, "cidr": cidr, "affinity": host_affinity(node)}
+        yield {**block, "metadata": {"name": block_name(cidr)}, "spec": spec}
+        yield encode(
+            BlockAffinity(
+                Metadata(affinity_name(node, cidr)), BlockAffinitySpec(state="confirmed", node=node, cidr=cidr)
+            )
+        )
