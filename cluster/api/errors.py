@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from cluster.api.control import NodeDown, NoSuchNode
-from protocol.sync.errors import Compacted, Conflict, Invalid, NotFound
+from protocol.sync.errors import Compacted, Conflict, Invalid, NotFound, Unreachable
 
 _REASONS = {
     400: "BadRequest",
@@ -31,6 +31,7 @@ _CODES: dict[type[Exception], int] = {
     Invalid: 400,
     NoSuchNode: 404,
     NodeDown: 503,
+    Unreachable: 503,
 }
 
 

@@ -20,6 +20,7 @@ from cluster.api.control import NodeDown, NoSuchNode
 from cluster.api.server import serve
 from cluster.datastore.memory import MemoryStore
 from cluster.views import ClusterStatus, PeerRow, RouteRow
+from protocol.sync.errors import Unreachable
 
 BASE = "/apis/projectcalico.org/v3"
 
@@ -42,6 +43,8 @@ class FakeControl:
     def _check(self, node: str) -> None:
         if node == "node-002":
             raise NodeDown("node-002 is down: shard 1 (pid 8) was killed")
+        if node == "node-003":
+            raise Unreachable("shard 1 hung up")
         if node == "node-666":
             raise RuntimeError("a bug")
         if node != "node-001":
@@ -255,6 +258,7 @@ async def test_namespaces(served: Served) -> None:
         ("GET", "/tortie/v1/nodes/node-009/routes", 404, "NotFound"),
         ("POST", "/tortie/v1/nodes/node-009/birdc", 404, "NotFound"),
         ("GET", "/tortie/v1/nodes/node-002/status", 503, "ServiceUnavailable"),
+        ("GET", "/tortie/v1/nodes/node-003/routes", 503, "ServiceUnavailable"),
         ("GET", "/tortie/v1/nodes/%C3%A9%2F..%20/status", 404, "NotFound"),
     ],
 )
