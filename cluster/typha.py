@@ -131,13 +131,8 @@ class Feed:
             self._wake()
         self._keys[key] = None
         if len(self._keys) > self._fanout.limit:
-            self.forget()
-
-    def forget(self) -> None:
-        """Owe a snapshot instead of the changes."""
-        self._keys.clear()
-        self._stale = True
-        self._wake()
+            self._keys.clear()
+            self._stale = True
 
     def take(self) -> list[bytes]:
         """The frames that bring the shard up to the store's revision; none when it is there."""

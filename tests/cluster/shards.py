@@ -7,15 +7,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
+import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from agents.syncer import Syncer, View
+from agents.syncer import Datastore, Syncer, View
 from cluster.datastore.memory import MemoryStore
 from cluster.typha import Connection, Typha
-from protocol.sync.errors import NotFound
+from protocol.sync.errors import AlreadyExists, Conflict, Invalid, NotFound
 from protocol.v3.codec import KINDS, decode, encode
+from protocol.v3.ipam import BlockAffinity
 from protocol.v3.metadata import Key, Resource
+from tests.strategies.sync import affinity, endpoint
 
 
 async def unasked(method: str, params: Any) -> object:
@@ -50,6 +53,30 @@ def expected(store: MemoryStore, nodes: Iterable[str]) -> dict[Key, Resource]:
     for kind in "BlockAffinity", "WorkloadEndpoint":
         everything += [decode(doc) for doc in store.list(kind) if doc["spec"]["node"] in nodes]
     return {resource.key: resource for resource in everything}
+
+
+class Dripping(trio.abc.Stream):
+    """Whatever is sent arrives octet by octet."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(1)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def dripping_pair() -> tuple[trio.abc.Stream, trio.abc.Stream]:
+    one, other = memory_stream_pair()
+    return Dripping(one), Dripping(other)
 
 
 @attrs.define(eq=False)
@@ -123,3 +150,35 @@ async def serving(*some: Resource) -> AsyncIterator[Cluster]:
         yield cluster
         nursery.cancel_scope.cancel()
     cluster.typha.close()
+
+
+async def check_datastore(datastore: Datastore) -> None:
+    """What every Datastore does; with the texts, which are the same from afar."""
+    made = await datastore.create(affinity("b", "ant"))
+    assert isinstance(made, BlockAffinity)
+    assert made.metadata.uid
+    assert made == await datastore.get("BlockAffinity", "b")
+    with pytest.raises(AlreadyExists, match=r"^resource already exists: BlockAffinity\(b\)$"):
+        await datastore.create(affinity("b", "ant"))
+    moved = await datastore.update(attrs.evolve(made, spec=attrs.evolve(made.spec, node="bee")))
+    assert moved.metadata.resource_version != made.metadata.resource_version
+    assert moved == await datastore.get("BlockAffinity", "b")
+    with pytest.raises(Conflict, match=r"^update conflict: BlockAffinity\(b\)$"):
+        await datastore.update(made)
+    with pytest.raises(Conflict):
+        await datastore.delete(made)
+    with pytest.raises(Invalid, match=r"Metadata.UID = '' \(field must be set for an Update request\)"):
+        await datastore.update(affinity("b", "ant"))
+    first = await datastore.create(affinity("a", "ant"))
+    assert await datastore.list("BlockAffinity") == [first, moved]
+    await datastore.delete(moved)
+    await datastore.delete(affinity("a", "ant"))  # no revision: whatever is there
+    assert await datastore.list("BlockAffinity") == []
+    with pytest.raises(NotFound):
+        await datastore.delete(moved)
+    with pytest.raises(NotFound):
+        await datastore.get("WorkloadEndpoint", "b", "default")
+    space = endpoint("p", "ant", "space")
+    written = await datastore.create(space)
+    assert written.metadata.namespace == "space"
+    assert await datastore.get("WorkloadEndpoint", "p", "space") == written

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 
 import attrs
 import pytest
@@ -13,46 +15,21 @@ from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from agents.channel import HIGH_WATER
 from agents.syncer import Datastore, Syncer, View
-from cluster.datastore.local import LocalDatastore
 from cluster.typha import Connection, Typha
-from protocol.sync.errors import AlreadyExists, Conflict, Invalid, NotFound, Unreachable
+from protocol.sync.errors import Conflict, NotFound, Unreachable
 from protocol.sync.messages import Call, Deltas, InSync, Snapshot, Watch
 from protocol.sync.wire import Decoder, Encoder
-from protocol.v3.ipam import BlockAffinity
-from tests.cluster.shards import contents, expected, make_store, put, serving, unasked
-from tests.strategies.sync import affinity, endpoint, node
-
-
-async def check_datastore(datastore: Datastore) -> None:
-    """What every Datastore does; with the texts, which are the same from afar."""
-    made = await datastore.create(affinity("b", "ant"))
-    assert isinstance(made, BlockAffinity)
-    assert made.metadata.uid
-    assert made == await datastore.get("BlockAffinity", "b")
-    with pytest.raises(AlreadyExists, match=r"^resource already exists: BlockAffinity\(b\)$"):
-        await datastore.create(affinity("b", "ant"))
-    moved = await datastore.update(attrs.evolve(made, spec=attrs.evolve(made.spec, node="bee")))
-    assert moved.metadata.resource_version != made.metadata.resource_version
-    assert moved == await datastore.get("BlockAffinity", "b")
-    with pytest.raises(Conflict, match=r"^update conflict: BlockAffinity\(b\)$"):
-        await datastore.update(made)
-    with pytest.raises(Conflict):
-        await datastore.delete(made)
-    with pytest.raises(Invalid, match=r"Metadata.UID = '' \(field must be set for an Update request\)"):
-        await datastore.update(affinity("b", "ant"))
-    first = await datastore.create(affinity("a", "ant"))
-    assert await datastore.list("BlockAffinity") == [first, moved]
-    await datastore.delete(moved)
-    await datastore.delete(affinity("a", "ant"))  # no revision: whatever is there
-    assert await datastore.list("BlockAffinity") == []
-    with pytest.raises(NotFound):
-        await datastore.delete(moved)
-    with pytest.raises(NotFound):
-        await datastore.get("WorkloadEndpoint", "b", "default")
-    space = endpoint("p", "ant", "space")
-    written = await datastore.create(space)
-    assert written.metadata.namespace == "space"
-    assert await datastore.get("WorkloadEndpoint", "p", "space") == written
+from tests.cluster.shards import (
+    check_datastore,
+    contents,
+    dripping_pair,
+    expected,
+    make_store,
+    put,
+    serving,
+    unasked,
+)
+from tests.strategies.sync import affinity, node
 
 
 async def test_the_datastore_over_a_stream() -> None:
@@ -60,13 +37,10 @@ async def test_the_datastore_over_a_stream() -> None:
         await check_datastore(cluster.shard(()).syncer)
 
 
-async def test_the_datastore_in_the_process() -> None:
-    await check_datastore(LocalDatastore(make_store()))
-
-
 async def test_the_view_has_what_a_write_changed_when_it_returns() -> None:
+    """Even when everything between the two is a read of its own."""
     async with serving() as cluster:
-        shard = cluster.shard(["ant"])
+        shard = cluster.shard(["ant"], dripping_pair)
         await shard.syncer.in_sync.wait()
         made = await shard.syncer.create(affinity("a", "ant"))
         assert shard.view.get("BlockAffinity", "a") == made
@@ -192,6 +166,19 @@ async def test_the_end_of_a_shard_is_reported_and_the_others_go_on(last: bytes, 
         assert ends == [reason]
         made = await shard.syncer.create(node("bee"))
         assert shard.view.get("Node", "bee") == made
+
+
+async def test_nothing_is_kept_for_a_shard_that_is_gone() -> None:
+    async with serving() as cluster:
+        shard = cluster.shard(["ant"])
+        await shard.syncer.in_sync.wait()
+        connection = weakref.ref(shard.connection)
+        shard.process.cancel()
+        await wait_all_tasks_blocked()
+        del shard
+        gc.collect()
+        assert connection() is None
+        put(cluster.store, affinity("a", "ant"))
 
 
 async def test_calls_to_a_shard_that_is_gone() -> None:

@@ -37,7 +37,6 @@ def test_what_is_sent_arrives_however_it_is_cut(sent: list[Message], sizes: list
 
 
 @given(st.binary(max_size=200))
-@example(msgpack.packb([5, 1, "get", msgpack.ExtType(5, b"x")]))
 @example(msgpack.packb([5, 1, "get", {1: 2}]))
 @example(b"\x94\x05\x01\xa1x\xc7\x03\xffxxx")  # a timestamp of a size that there is not
 @example(b"\x94\x05\x01\xa1x\xc7\x0c\xff" + b"\xff" * 12)  # and one of too many nanoseconds
@@ -98,6 +97,16 @@ def test_the_limit_is_the_same_for_every_cut(over: int) -> None:
         messages, broken = received(pieces, max_frame=limit)
         assert broken == bool(over)
         assert len(messages) == 2 - over
+
+
+def test_a_message_that_grows_above_the_limit_is_refused_before_its_end() -> None:
+    start = Encoder().encode(Call(1, "x", b"." * 5000))
+    assert received([start[:3000]], max_frame=3000) == ([], False)
+    assert received([start[:3001]], max_frame=3000) == ([], True)
+
+
+def test_extension_types_are_not_of_this_protocol() -> None:
+    assert received([msgpack.packb([5, 1, "get", msgpack.ExtType(5, b"x")])]) == ([], True)
 
 
 def test_many_messages_above_the_limit_in_all_are_no_large_message() -> None:
