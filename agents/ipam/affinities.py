@@ -52,29 +52,29 @@ class Affinities:
 
     async def claim(self, prefix: Prefix) -> IPAMBlock | None:
         """Make a block this node's. None when it is somebody else's or nobody's: then no affinity of ours is left."""
-        pending = BlockAffinity(
-            Metadata(affinity_name(self._node, format_prefix(prefix))),
-            BlockAffinitySpec(state="pending", node=self._node, cidr=format_prefix(prefix)),
-        )
-        for _ in range(RETRIES):
-            try:
-                affinity = await self._datastore.create(pending)
-                assert isinstance(affinity, BlockAffinity)
-                return await self._take(prefix, affinity)
-            except AlreadyExists:
-                return await self.secure(prefix)
-            except (Conflict, NotFound):
-                continue  # somebody released what we were claiming; what is left of it is found next time round
-        raise Conflict.of(pending.key)
+        return await self._settle(prefix, claiming=True)
 
     async def secure(self, prefix: Prefix) -> IPAMBlock | None:
-        """The block behind an affinity of ours, completing a claim that was cut short. None when there is no such block."""
+        """The block behind an affinity of ours, completing a claim that was cut short. None when it is not ours."""
+        return await self._settle(prefix, claiming=False)
+
+    async def _settle(self, prefix: Prefix, *, claiming: bool) -> IPAMBlock | None:
+        """Write until affinity and block agree. Who has begun must not stop half-way: a release may have taken the
+        affinity after we made its block, and a block whose owner has no affinity would be nobody's to release."""
+        new = claiming
         for _ in range(RETRIES):
             try:
-                affinity = await self._get(self._node, prefix)
+                affinity = await (self._create(prefix) if new else self._get(self._node, prefix))
+            except AlreadyExists:
+                new = False
+                continue
             except NotFound:
-                self._blocks.forget(prefix)
-                return None
+                if not claiming:
+                    self._blocks.forget(prefix)
+                    return None
+                new = True
+                continue
+            new = False
             try:
                 if affinity.spec.state in _CONFIRMED:
                     try:
@@ -86,12 +86,13 @@ class Affinities:
                             return block
                         await self._drop(affinity)
                         return None
+                claiming = True
                 if affinity.spec.state != "pending":
                     affinity = await self._set(affinity, "pending")
                 return await self._take(prefix, affinity)
             except (Conflict, NotFound):
-                continue
-        raise Conflict.of(affinity.key)
+                continue  # somebody releases what we claim: see what is left of it
+        raise Conflict(f"{format_prefix(prefix)} is claimed and released by too many at once")
 
     async def release(
         self, node: str, prefix: Prefix, *, must_be_empty: bool, sequence_number: int | None = None
@@ -147,6 +148,17 @@ class Affinities:
             block = await self._blocks.write(prefix, touch(block))
         await self._set(affinity, "confirmed")
         return block
+
+    async def _create(self, prefix: Prefix) -> BlockAffinity:
+        cidr = format_prefix(prefix)
+        affinity = await self._datastore.create(
+            BlockAffinity(
+                Metadata(affinity_name(self._node, cidr)),
+                BlockAffinitySpec(state="pending", node=self._node, cidr=cidr),
+            )
+        )
+        assert isinstance(affinity, BlockAffinity)
+        return affinity
 
     async def _get(self, node: str, prefix: Prefix) -> BlockAffinity:
         affinity = await self._datastore.get("BlockAffinity", affinity_name(node, format_prefix(prefix)))
