@@ -35,6 +35,10 @@ class Refused(click.ClickException):
         click.echo(f"tortie: {self.message}", err=True)
 
 
+class NoAnswer(Refused):
+    """The cluster could not be reached, or hung up before it answered."""
+
+
 def name_option(command: _Function) -> _Function:
     """``--name``: which cluster."""
     option = click.option(

@@ -13,6 +13,9 @@ from cluster.cli import client
 PATIENCE = 10.0
 """Seconds until it says that the cluster is still there. Stopping takes less than one."""
 
+LAST_WORDS = 1.0
+"""Seconds for a cluster that hung up instead of answering to be gone: it may stop faster than it answers."""
+
 
 @click.command()
 @client.name_option
@@ -27,15 +30,14 @@ def down(name: str) -> None:
     directory = rundir.run_directory(os.environ)
     endpoint = client.find(name)
     start = time.monotonic()
+    patience = PATIENCE
+    problem = client.Refused(f"cluster {name!r} (pid {endpoint.pid}) was asked to stop and is still there")
     try:
         client.ask(endpoint, "POST", "/tortie/v1/down")
-    except client.Refused:
-        if rundir.is_alive(endpoint, directory, name):
-            raise  # else it was on its way out already
+    except client.NoAnswer as error:
+        patience, problem = LAST_WORDS, error
     while rundir.is_alive(endpoint, directory, name):
-        if time.monotonic() - start > PATIENCE:
-            raise client.Refused(
-                f"cluster {name!r} (pid {endpoint.pid}) was asked to stop and is still there"
-            )
+        if time.monotonic() - start > patience:
+            raise problem
         time.sleep(0.01)
     click.echo(f"cluster {name!r} is down ({time.monotonic() - start:.1f} s)")

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -212,7 +213,26 @@ async def test_down_of_a_cluster_that_stays(directory: str, monkeypatch: pytest.
     assert "was asked to stop and is still there" in result.stderr
 
 
-def test_a_cluster_that_is_alive_and_deaf(directory: str) -> None:
+def test_down_of_a_cluster_that_stops_faster_than_it_answers(directory: str) -> None:
+    run_file = rundir.RunFile.claim(directory, "default")
+
+    def hang_up_and_go() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+        run_file.remove()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        run_file.publish(f"http://127.0.0.1:{listener.getsockname()[1]}", "t")
+        server = threading.Thread(target=hang_up_and_go)
+        server.start()
+        result = run_here("down")
+        server.join()
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_cluster_that_is_alive_and_deaf(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(down, "LAST_WORDS", 0.02)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     rundir.RunFile.claim(directory, "default").publish(f"http://127.0.0.1:{port}", "t")
