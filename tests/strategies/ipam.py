@@ -14,7 +14,7 @@ from agents.ipam.cni import Cni
 from agents.syncer import Datastore, Resources, View
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import Change, MemoryStore
-from protocol.prefix import Address, Prefix
+from protocol.prefix import IPV4, Address, Prefix
 from protocol.sync.messages import NODE_KINDS, Deltas, InSync, Snapshot
 from protocol.v3.codec import decode, encode
 from protocol.v3.ipam import BlockAffinity, IPAMBlock, IPAMConfiguration, IPAMConfigurationSpec, IPAMHandle
@@ -63,8 +63,21 @@ class World:
     def allocator(self, node: str, datastore: Datastore | None = None) -> Allocator:
         return Allocator(node=node, view=self.view, datastore=datastore or self.calls, wall=lambda: self.now)
 
-    def cni(self, node: str, allocator: Allocator, seed: int = 0) -> Cni:
-        return Cni(node=node, allocator=allocator, datastore=self.calls, rng=random.Random(f"{node} {seed}"))
+    def cni(
+        self,
+        node: str,
+        *,
+        datastore: Datastore | None = None,
+        seed: int = 0,
+        families: tuple[int, ...] = (IPV4,),
+    ) -> Cni:
+        return Cni(
+            node=node,
+            allocator=self.allocator(node, datastore),
+            datastore=datastore or self.calls,
+            rng=random.Random(f"{node} {seed}"),
+            families=families,
+        )
 
     def all(self, kind: str) -> list[Resource]:
         return [decode(document) for document in self.store.list(kind)]
@@ -114,7 +127,7 @@ class World:
                         wrong.append(f"{block.spec.cidr}: ordinal {ordinal} has no sequence number")
         if self.handles() != counts:
             wrong.append(f"handles say {self.handles()}, blocks say {counts}")
-        claims = {}
+        claims: dict[str, str] = {}
         for one in self.all("BlockAffinity"):
             assert isinstance(one, BlockAffinity)
             if one.spec.state != "confirmed":
