@@ -1,0 +1,418 @@
+"""One BGP session with one neighbour: bytes and time in, bytes and events out.
+
+Owns the state of one finite state machine (``fsm``), its timers, the undecoded tail of its connection and what the
+OPENs agreed. It never touches a socket or a clock. The owner (``agents.speaker``) drives it:
+
+    session.start(now)                   the owner wants the neighbour up
+    session.connected(now)               the TCP connection it asked for (DIAL), or one that was accepted
+    session.receive(data, now)           bytes
+    session.connection_failed(why, now)  refused, reset, end of file
+    session.stop(subcode, now)           administrative end
+    session.next_timer(), session.handle_timer(now)
+
+and after each input looks at ``outbox`` (frames to send), then at ``events`` in order. ``next_timer`` changes nothing;
+``handle_timer`` fires all that is due and is harmless when early.
+
+Time is seconds as a float. Timers are jittered by up to 25 % downwards (RFC 4271 section 10) with the owner's random
+numbers. The hold timer is a plain field that moves with every message, so that a busy session costs no timer at all.
+
+Left out: which of two colliding connections lives (``agents.speaker.peer``), routes (``agents.speaker.rib``).
+Follows RFC 4271 sections 6, 8 and 10, RFC 5492, RFC 6793.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import random
+from collections.abc import Callable
+
+import attrs
+
+from protocol.bgp import wire
+from protocol.bgp.errors import Cease, Code, FsmError, OpenError, RemoteProtocolError, UpdateError, describe
+from protocol.bgp.fsm import TABLE, Action, Event, State, transition
+from protocol.bgp.messages import (
+    Capabilities,
+    Keepalive,
+    Message,
+    Notification,
+    Open,
+    RouteRefresh,
+    Update,
+)
+from protocol.prefix import Address
+
+
+class Signal(enum.Enum):
+    """Events for the owner that carry nothing."""
+
+    DIAL = "dial"
+    CLOSE = "close"  # after what is in the outbox
+    OPENED = "opened"  # a good OPEN came: collisions can be resolved
+    ESTABLISHED = "established"
+    DOWN = "down"  # was Established, is not any more
+
+
+SessionEvent = Signal | Update | RouteRefresh
+
+
+@attrs.frozen(kw_only=True)
+class SessionConfig:
+    """What a session needs to know of itself and its neighbour. Times are seconds."""
+
+    local_as: int
+    peer_as: int
+    identifier: Address
+    capabilities: Capabilities
+    passive: bool = False  # never dials
+    hold_time: float = 90.0
+    keepalive_time: float | None = None  # None: a third of the negotiated hold time
+    start_delay: float = 0.0  # before the first dial
+    connect_delay: float = 2.0  # before dialling again after a connection was lost without an error
+    connect_retry: float = 5.0
+    delay_open: float = 0.0  # 0: off
+    idle_hold_min: float = 5.0  # after an error; doubles up to the maximum
+    idle_hold_max: float = 30.0
+    idle_hold_forget: float = 300.0  # an error older than this is forgotten
+    open_hold: float = 240.0
+
+
+_NEVER = math.inf
+_UNEXPECTED_IN = {
+    State.OPEN_SENT: FsmError.UNEXPECTED_IN_OPENSENT,
+    State.OPEN_CONFIRM: FsmError.UNEXPECTED_IN_OPENCONFIRM,
+    State.ESTABLISHED: FsmError.UNEXPECTED_IN_ESTABLISHED,
+}
+_EVENT_OF: dict[type[Message], Event] = {
+    Keepalive: Event.KEEPALIVE,
+    Update: Event.UPDATE,
+    RouteRefresh: Event.ROUTE_REFRESH,
+    Notification: Event.NOTIFICATION,
+}
+
+
+class Session:
+    """See the module. Fields without an underscore are for reading."""
+
+    __slots__ = (
+        "_config", "_damp", "_delay_open_at", "_error", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
+        "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_tail", "call_at", "codec", "events",
+        "last_error", "outbox", "outgoing", "peer_open", "rearm", "retries", "state", "wire_open",
+    )  # fmt: skip
+
+    def __init__(self, config: SessionConfig, codec: wire.Codec, rng: random.Random, wire_open: bytes) -> None:
+        self._config = config
+        self.codec = codec
+        self._jitter = rng.random
+        self.wire_open = wire_open
+        """Our OPEN as a frame: the same for every session of a speaker, so the speaker encodes it once."""
+        self.state = State.IDLE
+        self.outbox: list[bytes] = []
+        self.events: list[SessionEvent] = []
+        self.peer_open: Open | None = None
+        self.outgoing = False
+        """Whether the present connection was dialled by us (RFC 4271 6.8 needs to know)."""
+        self.retries = 0
+        self.last_error = ""
+        """BIRD's words for why it is not up: ``BGP Error: …``, ``Received: …``, ``Socket: …``, or empty."""
+        self.rearm = True
+        """Set when ``next_timer`` may have become earlier; the owner clears it."""
+        self.call_at = math.inf
+        """The owner's: when it will call ``handle_timer``."""
+        self._tail = b""
+        self._pending: Notification | None = None
+        self._message: Update | RouteRefresh | None = None
+        self._now = 0.0
+        self._error = False
+        self._damp = 0.0
+        self._last_error_at = -_NEVER
+        self._hold = 0.0
+        self._keepalive = 0.0
+        self._hold_at = self._keepalive_at = self._retry_at = self._delay_open_at = self._idle_hold_at = _NEVER
+
+    # --- inputs -----------------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Idle, and wanted up. Harmless in any other state."""
+        self._now = now
+        if self._config.passive:
+            self._step(Event.START_PASSIVE)
+        elif self._config.start_delay > 0 and self.state is State.IDLE:
+            # BIRD's connect delay: wait in Active, where the neighbour may come first.
+            self._step(Event.START_PASSIVE)
+            self._arm_retry(self._config.start_delay)
+        else:
+            self._step(Event.START)
+
+    def stop(self, subcode: Cease, now: float) -> None:
+        """Administrative end: a Cease if there is somebody to hear it, then Idle for good."""
+        self._now = now
+        self._pending = Notification(Code.CEASE, subcode)
+        self._step(Event.STOP)
+        self._idle_hold_at = _NEVER
+
+    def collision_dump(self, now: float) -> None:
+        """This connection lost (RFC 4271 6.8): Cease, and Idle without starting again."""
+        self._now = now
+        self._pending = Notification(Code.CEASE, Cease.COLLISION)
+        self._step(Event.COLLISION_DUMP)
+
+    def connected(self, now: float, *, outgoing: bool) -> None:
+        """TCP is there."""
+        self._now = now
+        self.outgoing = outgoing
+        self._tail = b""
+        delayed = self._config.delay_open > 0
+        self._step(Event.TCP_CONNECTED_DELAY_OPEN if delayed else Event.TCP_CONNECTED)
+
+    def connection_failed(self, reason: str, now: float) -> None:
+        """TCP is not there, or not any more. ``reason`` is the system's word for it."""
+        self._now = now
+        self.last_error = f"Socket: {reason}"
+        self._error = False
+        self._step(Event.TCP_FAILS)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Bytes from the neighbour, cut anywhere. What breaks the rules ends the session, never raises."""
+        self._now = now
+        if self._tail:
+            data = self._tail + data
+        try:
+            frames, self._tail = wire.split(data)
+            for frame in frames:
+                message = self.codec.decode(frame)
+                # Most messages of a session's life by far: no table look-up for them.
+                if self.state is State.ESTABLISHED and type(message) is Update:
+                    self._hold_at = now + self._hold
+                    if message.nlri:
+                        self._check_update(message)
+                    self.events.append(message)
+                else:
+                    self._handle(message)
+                    if self.state is State.IDLE:
+                        return
+        except RemoteProtocolError as error:
+            self._fail(error)
+
+    def handle_timer(self, now: float) -> None:
+        """Fire every timer that is due."""
+        self._now = now
+        if self._hold_at <= now:
+            self._hold_at = _NEVER
+            self.last_error = "BGP Error: Hold timer expired"
+            self._error = True
+            self._step(Event.HOLD_EXPIRES)
+        if self._keepalive_at <= now:
+            self._keepalive_at = _NEVER
+            self._step(Event.KEEPALIVE_EXPIRES)
+        if self._delay_open_at <= now:
+            self._delay_open_at = _NEVER
+            self._step(Event.DELAY_OPEN_EXPIRES)
+        if self._retry_at <= now:
+            self._retry_at = _NEVER
+            self._step(Event.CONNECT_RETRY_EXPIRES)
+        if self._idle_hold_at <= now:
+            self._idle_hold_at = _NEVER
+            self._step(Event.START_PASSIVE if self._config.passive else Event.IDLE_HOLD_EXPIRES)
+
+    def sent_update(self, now: float) -> None:
+        """The owner sent UPDATEs: KeepaliveTimer restarts (RFC 4271 8.2.2, Established)."""
+        if self._keepalive:
+            self._keepalive_at = now + self._keepalive
+
+    # --- outputs ----------------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """The smallest deadline; ``math.inf`` when nothing runs."""
+        return min(self._hold_at, self._keepalive_at, self._retry_at, self._delay_open_at, self._idle_hold_at)
+
+    @property
+    def hold_time(self) -> float:
+        """Negotiated, seconds; 0 before an OPEN, or when both sides do without."""
+        return self._hold if self._hold < _NEVER else 0.0
+
+    @property
+    def keepalive_time(self) -> float:
+        return self._keepalive
+
+    def hold_left(self, now: float) -> float:
+        return max(0.0, self._hold_at - now) if self._hold_at < _NEVER else 0.0
+
+    def keepalive_left(self, now: float) -> float:
+        return max(0.0, self._keepalive_at - now) if self._keepalive_at < _NEVER else 0.0
+
+    # --- the machine ------------------------------------------------------------------------------------------------
+
+    def _step(self, event: Event) -> None:
+        """The executor: what ``fsm`` says, in its order."""
+        row = TABLE[self.state].get(event) or transition(self.state, event)
+        for action in row.actions:
+            _DO[action](self)
+        was, self.state = self.state, row.next
+        if was is not row.next:
+            if row.next is State.ESTABLISHED:
+                self.last_error = ""
+                self.events.append(Signal.ESTABLISHED)
+            elif was is State.ESTABLISHED:
+                self.events.append(Signal.DOWN)
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, Open):
+            self._handle_open(message)
+            return
+        if isinstance(message, Notification):
+            self.last_error = f"Received: {describe(message.code, message.subcode)}"
+            self._error = True
+        elif isinstance(message, Update | RouteRefresh):
+            self._message = message
+        self._step(_EVENT_OF[type(message)])
+
+    def _handle_open(self, message: Open) -> None:
+        if message.asn != self._config.peer_as:
+            raise RemoteProtocolError(
+                f"AS {message.asn}, {self._config.peer_as} is configured",
+                Code.OPEN, OpenError.BAD_PEER_AS, message.asn.to_bytes(4, "big"),
+            )  # fmt: skip
+        if message.identifier == self._config.identifier and message.asn == self._config.local_as:
+            # RFC 6286 2.1: an identifier is unique within its AS.
+            raise RemoteProtocolError("our own identifier", Code.OPEN, OpenError.BAD_IDENTIFIER)
+        if not set(message.capabilities.families) & set(self._config.capabilities.families):
+            raise RemoteProtocolError("no address family in common", Code.OPEN, OpenError.UNSUPPORTED_CAPABILITY)
+        self.peer_open = message
+        self._step(Event.OPEN_WITH_DELAY_OPEN if self._delay_open_at < _NEVER else Event.OPEN)
+        if self.state is State.OPEN_CONFIRM:
+            self.events.append(Signal.OPENED)
+
+    def _check_update(self, message: Update) -> None:
+        attributes = message.attributes
+        if attributes is not None and attributes.local_pref is None and self._config.local_as == self._config.peer_as:
+            raise RemoteProtocolError(
+                "no LOCAL_PREF from an internal peer", Code.UPDATE, UpdateError.MISSING_WELL_KNOWN, b"\x05"
+            )
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        self.last_error = f"BGP Error: {describe(error.code, error.subcode)}"
+        self._error = True
+        self._pending = Notification(error.code, error.subcode, error.data)
+        self._step(Event.MESSAGE_ERROR)
+
+    # --- actions ----------------------------------------------------------------------------------------------------
+
+    def _dial(self) -> None:
+        self.events.append(Signal.DIAL)
+
+    def _drop(self) -> None:
+        self._tail = b""
+        self.events.append(Signal.CLOSE)
+
+    def _send_open(self) -> None:
+        self.outbox.append(self.wire_open)
+
+    def _send_keepalive(self) -> None:
+        self.outbox.append(wire.KEEPALIVE)
+        if self._keepalive:
+            self._keepalive_at = self._now + self._keepalive * (1.0 - 0.25 * self._jitter())
+            self.rearm = True
+
+    def _send_notification(self) -> None:
+        if self._pending is not None:
+            self.outbox.append(self.codec.encode(self._pending))
+            self._pending = None
+
+    def _send_hold_expired(self) -> None:
+        self.outbox.append(self.codec.encode(Notification(Code.HOLD_TIMER_EXPIRED)))
+
+    def _send_fsm_error(self) -> None:
+        subcode = _UNEXPECTED_IN[self.state]
+        self.last_error = f"BGP Error: {describe(Code.FSM, subcode)}"
+        self._error = True
+        self.outbox.append(self.codec.encode(Notification(Code.FSM, subcode)))
+
+    def _start_connect_retry(self) -> None:
+        if not self._config.passive:
+            self._arm_retry(self._config.connect_retry)
+
+    def _arm_retry(self, seconds: float) -> None:
+        self._retry_at = self._now + seconds * (1.0 - 0.25 * self._jitter())
+        self.rearm = True
+
+    def _stop_connect_retry(self) -> None:
+        self._retry_at = _NEVER
+
+    def _start_delay_open(self) -> None:
+        self._delay_open_at = self._now + self._config.delay_open * (1.0 - 0.25 * self._jitter())
+        self.rearm = True
+
+    def _stop_delay_open(self) -> None:
+        self._delay_open_at = _NEVER
+
+    def _start_open_hold(self) -> None:
+        self._hold_at = self._now + self._config.open_hold
+        self.rearm = True
+
+    def _negotiate(self) -> None:
+        assert self.peer_open is not None
+        hold = min(self._config.hold_time, float(self.peer_open.hold_time))
+        if hold:
+            self._hold = hold
+            self._keepalive = self._config.keepalive_time or hold / 3
+        else:
+            # RFC 4271 4.2: zero means neither timer runs.
+            self._hold, self._keepalive = _NEVER, 0.0
+        self._restart_hold()
+        self.rearm = True
+
+    def _restart_hold(self) -> None:
+        self._hold_at = self._now + self._hold
+
+    def _release(self) -> None:
+        self._hold_at = self._keepalive_at = self._retry_at = self._delay_open_at = self._idle_hold_at = _NEVER
+        self._hold = self._keepalive = 0.0
+        self.peer_open = None
+
+    def _count_retry(self) -> None:
+        self.retries += 1
+
+    def _clear_retry(self) -> None:
+        self.retries = 0
+
+    def _damp_oscillation(self) -> None:
+        config = self._config
+        if self._error:
+            forgotten = self._now - self._last_error_at > config.idle_hold_forget
+            self._damp = config.idle_hold_min if forgotten else min(2 * self._damp, config.idle_hold_max)
+            self._last_error_at = self._now
+            wait = self._damp
+        else:
+            wait = config.connect_delay
+        self._error = False
+        self._idle_hold_at = self._now + wait * (1.0 - 0.25 * self._jitter())
+        self.rearm = True
+
+    def _deliver(self) -> None:
+        assert self._message is not None
+        self.events.append(self._message)
+
+
+_DO: dict[Action, Callable[[Session], None]] = {
+    Action.DIAL: Session._dial,
+    Action.DROP: Session._drop,
+    Action.SEND_OPEN: Session._send_open,
+    Action.SEND_KEEPALIVE: Session._send_keepalive,
+    Action.SEND_NOTIFICATION: Session._send_notification,
+    Action.SEND_HOLD_EXPIRED: Session._send_hold_expired,
+    Action.SEND_FSM_ERROR: Session._send_fsm_error,
+    Action.START_CONNECT_RETRY: Session._start_connect_retry,
+    Action.STOP_CONNECT_RETRY: Session._stop_connect_retry,
+    Action.START_DELAY_OPEN: Session._start_delay_open,
+    Action.STOP_DELAY_OPEN: Session._stop_delay_open,
+    Action.START_OPEN_HOLD: Session._start_open_hold,
+    Action.NEGOTIATE: Session._negotiate,
+    Action.RESTART_HOLD: Session._restart_hold,
+    Action.RELEASE: Session._release,
+    Action.COUNT_RETRY: Session._count_retry,
+    Action.CLEAR_RETRY: Session._clear_retry,
+    Action.DAMP: Session._damp_oscillation,
+    Action.DELIVER: Session._deliver,
+}
