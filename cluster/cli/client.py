@@ -85,7 +85,7 @@ def ask(endpoint: Endpoint, method: str, path: str, *, body: str = "", output: s
         text = response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         reason = str(error) or type(error).__name__
-        raise Refused(
+        raise NoAnswer(
             f"the cluster (pid {endpoint.pid}) does not answer at {endpoint.url}: {reason}"
         ) from None
     finally:
