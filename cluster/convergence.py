@@ -109,8 +109,9 @@ class Verdict:
 NO_VERDICT = Verdict(revision=1 << 62, expected=0, programmed=0, missing=0, extra=0)
 
 
-QUIET = 0.25
-"""Seconds without a change after which a shard is judged, whatever was estimated for it."""
+QUIET = 1.0
+"""Seconds without a change after which a shard is judged, whatever was estimated for it. A shard that only waits for
+its turn on a busy computer should not be disturbed; one that has converged is known by its counts, at once."""
 
 
 @attrs.define

@@ -157,7 +157,7 @@ def launch(
     with Processes(shards, serve_shard) as processes:
         gc.set_threshold(GC_THRESHOLD)
         gc.enable()
-        run = _Run(prepared, store, processes.shards, screen, run_file, born, settled, serving)
+        run = _Run(prepared, store, processes, screen, run_file, born, settled, serving)
         trio.run(run.main)
     assert run.outcome is not None
     return run.outcome
@@ -181,7 +181,7 @@ class _Run:
 
     prepared: Prepared
     store: MemoryStore
-    shards: list[ShardProcess]
+    processes: Processes
     screen: Screen
     run_file: rundir.RunFile | None
     born: float
@@ -197,12 +197,13 @@ class _Run:
             pid=os.getpid(),
             topology=self.prepared.topology,
             store=self.store,
-            shards=self.shards,
+            shards=self.processes.shards,
             pods_per_node=self.prepared.spec.pods_per_node,
             clock=self.clock,
             shard_lost=lambda shard: self.screen.line(lost_line(_lost(shard))),
         )
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            self.processes.accept_signals()
             async with trio.open_nursery() as nursery:
 
                 async def stop() -> None:
@@ -260,14 +261,14 @@ class _Run:
         return Goal(nodes=nodes, sessions=expectation.session_ends // 2, routes=expectation.all_routes)
 
     def _make_outcome(self, coordinator: Coordinator) -> Outcome:
-        pids = [shard.pid for shard in self.shards if shard.ended is None]
+        pids = [shard.pid for shard in self.processes.shards if shard.ended is None]
         cpu = cpu_seconds(pids)
         verdict, goal, milestones = coordinator.jury.verdict, self._goal(coordinator), coordinator.milestones
         elapsed = self.clock()
         return Outcome(
             topology=self.prepared.topology.name,
             nodes=goal.nodes,
-            shards=len(self.shards),
+            shards=len(self.processes.shards),
             sessions_expected=goal.sessions,
             sessions_established=coordinator.jury.progress.session_ends // 2,
             routes_expected=goal.routes,

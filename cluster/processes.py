@@ -80,32 +80,36 @@ class Processes:
         self.shards: list[ShardProcess] = []
         self._nodes = nodes
         self._serve = serve
+        self._mask: set[int | signal.Signals] = set()
 
     def __enter__(self) -> Processes:
         sys.stdout.flush()  # what is still buffered would be in every child, too
         sys.stderr.flush()
-        # Until the whole set is known here, a signal waits: a shard nobody knows of cannot be killed.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
             for index, nodes in enumerate(self._nodes):
-                self._fork(index, nodes, before)
+                self._fork(index, nodes)
         except BaseException:
             self._end()
+            self.accept_signals()
             raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
+
+    def accept_signals(self) -> None:
+        """Let SIGINT and SIGTERM come. They wait from the first fork to this call, which is for whoever has found a
+        way to deal with them: a shard nobody knows of cannot be killed."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
             self._end()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            self.accept_signals()
 
-    def _fork(self, index: int, nodes: tuple[str, ...], mask: set[int | signal.Signals]) -> None:
+    def _fork(self, index: int, nodes: tuple[str, ...]) -> None:
         ours, theirs = socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
@@ -113,7 +117,7 @@ class Processes:
             ours.close()
             for shard in self.shards:
                 shard.socket.close()  # or the end of the coordinator would not be the end of the stream
-            _be_shard(lambda: self._serve(index, theirs), parent, mask)
+            _be_shard(lambda: self._serve(index, theirs), parent, self._mask)
         theirs.close()
         self.shards.append(ShardProcess(index + 1, nodes, pid, ours))
 
@@ -135,11 +139,20 @@ def _be_shard(serve: Callable[[], None], parent: int, mask: set[int | signal.Sig
         _die_with(parent)
         serve()
         status = 0
-    except BaseException:  # whatever it is, it must not run on as a second coordinator
-        traceback.print_exc()
-        sys.stderr.flush()
+    except BaseException as error:  # whatever it is, it must not run on as a second coordinator
+        print(describe_crash(error), file=sys.stderr, flush=True)
     finally:
         os._exit(status)
+
+
+def describe_crash(error: BaseException) -> str:
+    """The traceback of the first error in a tree of groups, and how many more there are: one bug in a thousand
+    nodes need not fill the screen."""
+    leaves = [error]
+    while isinstance(leaves[0], BaseExceptionGroup):
+        leaves[:1] = leaves[0].exceptions
+    more = f"(and {len(leaves) - 1:,} more)\n" if len(leaves) > 1 else ""
+    return "".join(traceback.format_exception(leaves[0])) + more
 
 
 def _die_with(parent: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -86,14 +87,22 @@ def up(once: bool, output: str, **options: object) -> None:
     try:
         code = _up(once, output, options)
     except KeyboardInterrupt:
-        code = 130
+        code = 128 + signal.SIGINT
     except OSError as error:  # a full disk, a closed pipe
         click.echo(f"tortie: {error.strerror or error}", err=True)
         code = 1
     sys.exit(code)
 
 
+def _terminated(number: int, frame: object) -> None:
+    """SIGTERM, as long as no trio runs that could be told: unwind, as after Ctrl-C."""
+    sys.exit(128 + number)
+
+
 def _up(once: bool, output: str, options: dict[str, object]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminated)
+
     from cluster.memory import process_age  # noqa: PLC0415
 
     born = time.monotonic() - process_age()
@@ -141,6 +150,7 @@ def _up(once: bool, output: str, options: dict[str, object]) -> int:
     except Interrupted as error:
         return 128 + error.signal_number
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever is that impatient: this is the end
         if run_file is not None:
             run_file.remove()
     return 0 if outcome.converged else 1
