@@ -190,6 +190,7 @@ def _check_block(block: IPAMBlock) -> Iterator[Fault]:
         return
     if len(spec.allocations) != network.num_addresses:
         yield _spec("allocations", f"{len(spec.allocations)} entries for {network.num_addresses} addresses")
+        return
     for ordinal, index in enumerate(spec.allocations):
         if index is not None and not 0 <= index < len(spec.attributes):
             yield Fault(("spec", "allocations", ordinal), f"there is no attribute {index}")

@@ -70,6 +70,7 @@ class Map:
     entries: dict[str, Tree] = attrs.field(factory=dict)
     lines: dict[str, int] = attrs.field(factory=dict)  # of the keys
     duplicates: list[tuple[str, int]] = attrs.field(factory=list)  # second and later mentions: key, line
+    defaults: list[Map] = attrs.field(factory=list)  # what `<<` names
     size: int = 1
     height: int = 1
 
@@ -182,7 +183,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self._stack: list[tuple[Seq | Map, str]] = []  # with the anchor
-        self._keys: list[tuple[str, int] | None] = []  # one for each open collection
+        self._keys: list[tuple[str | None, int] | None] = []  # one for each open collection; `<<` is a key of None
         self._anchors: dict[str, Tree] = {}
         self._aliased = 0
         self._root: Tree | None = None
@@ -222,7 +223,7 @@ class _Builder:
                 self._stack.append((collection, event.anchor or ""))
                 self._keys.append(None)
 
-    def _key(self, event: NodeEvent, line: int) -> str:
+    def _key(self, event: NodeEvent, line: int) -> str | None:
         if isinstance(event, AliasEvent):
             tree = self._aliased_tree(event.anchor or "", line)
             if isinstance(tree, Scalar):
@@ -231,7 +232,7 @@ class _Builder:
             raise SyntaxFault("a key must be text", line)
         if event.anchor:
             self._anchors[event.anchor] = Scalar(event.value, line)
-        return event.value
+        return None if event.value == "<<" and event.implicit[0] else event.value
 
     def _scalar_value(self, event: ScalarEvent, line: int) -> str | Written | None:
         if event.tag is None:
@@ -279,39 +280,45 @@ class _Builder:
         assert waiting is not None, "a value without a key"
         key, line = waiting
         self._keys[-1] = None
-        if key in parent.entries:
+        if key is None:
+            parent.defaults += _mappings(tree, line)
+        elif key in parent.entries:
             parent.duplicates.append((key, line))
         else:
             parent.entries[key] = tree
             parent.lines[key] = line
 
 
+def _mappings(tree: Tree, line: int) -> list[Map]:
+    """The one or several mappings after YAML's merge key: ``<<: *defaults``."""
+    trees = tree.items if isinstance(tree, Seq) else [tree]
+    mappings = [one for one in trees if isinstance(one, Map)]
+    if len(mappings) != len(trees):
+        raise SyntaxFault("<< takes a mapping, or a list of them", line)
+    return mappings
+
+
 def _merge(target: Map) -> None:
-    """YAML's merge key: ``<<: *defaults`` gives what the mapping does not say itself."""
-    source = target.entries.get("<<")
-    sources = source.items if isinstance(source, Seq) else [source]
-    if source is None or not all(isinstance(one, Map) for one in sources):
-        return
-    del target.entries["<<"], target.lines["<<"]
-    for one in sources:
-        if isinstance(one, Map):
-            for key, value in one.entries.items():
-                if key not in target.entries:
-                    target.entries[key] = value
-                    target.lines[key] = one.lines[key]
+    """Fills in what the mapping does not say itself; the first of its defaults that says it wins."""
+    for one in target.defaults:
+        for key, value in one.entries.items():
+            if key not in target.entries:
+                target.entries[key] = value
+                target.lines[key] = one.lines[key]
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_RAW = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
 def _as_yaml(text: str) -> str:
     """JSON made readable for libyaml, every line where it was; anything else as it is.
 
-    In JSON a tab can only stand between tokens, where YAML may refuse it, and characters beyond U+FFFF are escaped
-    as two surrogates, which YAML does not know.
+    In JSON a tab can only stand between tokens, where YAML may refuse it; characters beyond U+FFFF are escaped as
+    two surrogates, which YAML does not know; and a string may hold raw what YAML calls controls and line breaks.
     """
     if not text.lstrip().startswith(("{", "[")):
         return text
@@ -323,4 +330,7 @@ def _as_yaml(text: str) -> str:
     def joined(pair: re.Match[str]) -> str:
         return pair[1] + bytes.fromhex(pair[2] + pair[3]).decode("utf-16-be")
 
-    return _PAIR.sub(joined, text.replace("\t", " "))
+    def escaped(found: re.Match[str]) -> str:
+        return f"\\u{ord(found[0]):04x}"
+
+    return _RAW.sub(escaped, _PAIR.sub(joined, text.replace("\t", " ")))
