@@ -50,7 +50,7 @@ class Facts:
     severed: list[tuple[int, bytes]]
     edges: list[tuple[int, int, int, int, bool, bool]]
     announced: list[tuple[list[int], list[int], bool, list[Prefix]]]
-    """(announcers, who holds or suppresses it and never passes it on, whether anybody does, prefixes)."""
+    """(announcers, who never passes it on: it lies in a block of theirs, whether anybody may, prefixes)."""
     blackholes: list[list[Prefix]]  # by node: its blocks
     workloads: list[list[tuple[Prefix, str]]]  # by node: (/32, interface); of two with one address the first counts
 
@@ -128,10 +128,10 @@ def _stations(nodes: Iterable[Node], global_as: int, ports: Mapping[str, int]) -
     for node in nodes:
         bgp = node.spec.bgp
         address = bgp.ipv4_address.partition("/")[0] if bgp else ""
-        # Without an address last: router IDs and peer addresses are compared by number.
-        found.append((not address, parse_address(address) if address else b"", node.metadata.name, node))
+        found.append((parse_address(address) if address else b"", node.metadata.name, node))
     stations = []
-    for number, (_, octets, name, node) in enumerate(sorted(found, key=lambda entry: entry[:3])):
+    # In the order of addresses, so that comparing numbers is comparing router IDs.
+    for number, (octets, name, node) in enumerate(sorted(found, key=lambda entry: entry[:2])):
         bgp = node.spec.bgp
         named_as = bgp.as_number if bgp else None
         cluster = bgp.route_reflector_cluster_id if bgp else ""
@@ -155,15 +155,19 @@ class _Cover:
 
     def __init__(self) -> None:
         self._tables: dict[int, dict[int, list[int]]] = {}
+        self._shortest = 33
 
     def add(self, prefix: Prefix, value: int) -> None:
         length = prefix[0]
         network = int.from_bytes(prefix[1:], "big") >> (32 - length)
+        self._shortest = min(self._shortest, length)
         self._tables.setdefault(length, {}).setdefault(network, []).append(value)
 
     def around(self, prefix: Prefix, *, itself: bool) -> list[int]:
         """The values of all prefixes that ``prefix`` lies in."""
         length = prefix[0] + itself
+        if length <= self._shortest:
+            return []
         network = int.from_bytes(prefix[1:], "big")
         found: list[int] = []
         for shorter, table in self._tables.items():
@@ -210,40 +214,34 @@ class _Origins:
 
     def announced(self) -> list[tuple[list[int], list[int], bool, list[Prefix]]]:
         announcers: dict[Prefix, tuple[int, ...]] = {}
-        quiet: dict[Prefix, list[int]] = {}  # who has it as a static route but may not announce it
+        transit: dict[Prefix, bool] = {}
         whole: set[tuple[Prefix, int]] = set()  # confirmed /32 blocks: announced when the workload is there
-        for prefix, node, confirmed in self._blocks:
-            if prefix[0] == 32:
-                if confirmed:
-                    whole.add((prefix, node))
-            elif self._exports(prefix) if not confirmed else 0 not in self._pools.around(prefix, itself=True):
+
+        def announce(prefix: Prefix, node: int, *, own_block: bool) -> None:
+            # What stands in a confirmed block of its node passes before the pools are asked, but not before the
+            # pools that are not exported.
+            pools = self._pools.around(prefix, itself=True)
+            if 0 not in pools and (pools or own_block):
+                transit[prefix] = bool(pools)
                 announcers[prefix] = (*announcers.get(prefix, ()), node)
-            else:
-                quiet.setdefault(prefix, []).append(node)
+
+        for prefix, node, confirmed in self._blocks:
+            if prefix[0] < 32:
+                announce(prefix, node, own_block=confirmed)
+            elif confirmed:
+                whole.add((prefix, node))
         for node, workloads in enumerate(self.workloads):
             for prefix, _ in workloads:
-                if len(prefix) == 5 and node not in announcers.get(prefix, ()):
-                    if (prefix, node) in whole:
-                        allowed = 0 not in self._pools.around(prefix, itself=True)
-                    else:
-                        allowed = node not in self._confirmed.around(prefix, itself=False) and self._exports(prefix)
-                    if allowed:
-                        announcers[prefix] = (*announcers.get(prefix, ()), node)
+                if len(prefix) == 5:
+                    own_block = (prefix, node) in whole
+                    if own_block or node not in self._confirmed.around(prefix, itself=False):
+                        announce(prefix, node, own_block=own_block)
         groups: dict[tuple[tuple[int, ...], tuple[int, ...], bool], list[Prefix]] = {}
         for prefix, nodes in announcers.items():
-            silent = self._confirmed.around(prefix, itself=False)
-            if prefix in quiet:
-                silent += quiet[prefix]
-            key = nodes if len(nodes) == 1 else tuple(sorted(nodes)), tuple(silent), self._exports(prefix)
+            silent = tuple(self._confirmed.around(prefix, itself=False))
+            key = nodes if len(nodes) == 1 else tuple(sorted(nodes)), silent, transit[prefix]
             groups.setdefault(key, []).append(prefix)
-        return [
-            (list(nodes), list(silent), transit, prefixes) for (nodes, silent, transit), prefixes in groups.items()
-        ]
-
-    def _exports(self, prefix: Prefix) -> bool:
-        """Whether the pools alone let it out: inside one, and inside none that is not exported."""
-        around = self._pools.around(prefix, itself=True)
-        return bool(around) and 0 not in around
+        return [(list(nodes), list(silent), passed, prefixes) for (nodes, silent, passed), prefixes in groups.items()]
 
 
 def _ipv4_prefix(cidr: str) -> Prefix:

@@ -114,7 +114,7 @@ def _explicit(
     cut: Collection[Pair],
 ) -> list[tuple[int, int, int, int, bool, bool]]:
     living = {station.address: station for station in alive}
-    ports = {port for table in tables for _, port in table}
+    ports = sorted({port for table in tables for _, port in table})
 
     def sides(one: Station, other: Station) -> list[tuple[int, int, bool]]:
         table = tables[one.number]

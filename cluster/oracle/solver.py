@@ -1,21 +1,23 @@
 """Which route each node ends with: the stable state of BGP over the facts, without any message.
 
 What a node tells a neighbour is always worse, in the one order that all nodes rank by, than what it holds itself:
-crossing an AS border costs LOCAL_PREF (from Calico's 2147482623 to BIRD's default of 100) or lengthens AS_PATH,
-a route that came in over the border ranks below its outside original, and reflection lengthens CLUSTER_LIST. So the
-best offer in all of the cluster cannot be improved on, its receiver keeps it, and so on down: the stable state is the
-only one and is found by taking offers best first, each node once. This is Dijkstra's algorithm with a rank for
-distance.
+crossing an AS border lengthens AS_PATH, a route that came in over the border ranks below its outside original, and
+reflection lengthens CLUSTER_LIST. So the best offer in all of the cluster cannot be improved on, its receiver keeps
+it, and so on down: the stable state is the only one, whatever the order of messages, and is found by taking
+offers best first, each node once. This is Dijkstra's algorithm with a rank for distance. Two of BGP's rules need no
+code then: who is offered a route back (never over the session it came by, never to its ORIGINATOR_ID) holds a
+better one already.
 
 An offer is a tuple that sorts by rank and ends with what it carries:
 
-    0 LOCAL_PREF (0 as announced inside an AS, 1 the default)  \\
-    1 length of AS_PATH                                         }  equal to here: ECMP
-    2 0 over an AS border, 1 inside                            /
-    3 originator (its router ID)   4 length of CLUSTER_LIST   5 sender
-    6 receiver   7 next hop   8 AS_PATH   9 CLUSTER_LIST
+    0 length of AS_PATH                \\  equal to here: ECMP
+    1 0 over an AS border, 1 inside    /
+    2 originator (its router ID)   3 length of CLUSTER_LIST   4 sender
+    5 receiver   6 next hop   7 AS_PATH   8 CLUSTER_LIST   9 the next hops of this and equal offers, as a bitmap
 
-ORIGIN and MED never differ here. Nodes are numbered in the order of their addresses, which are their router IDs.
+LOCAL_PREF says the same as the length of AS_PATH (Calico's 2147482623 where the path is empty, BIRD's default of 100
+beyond the border); ORIGIN and MED never differ. Nodes are numbered in the order of their addresses, which are their
+router IDs.
 
 Most nodes never pass a route on: no border, no clients. They are leaves. Offers are only followed among the others,
 the relays; a leaf's table is read off what its neighbours hold. Leaves with the same neighbours have the same table
@@ -28,7 +30,7 @@ Follows RFC 4271 9.1, RFC 4456 and BIRD 1.6's ``bgp_rte_better``, ``bgp_rte_merg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 import attrs
@@ -40,8 +42,10 @@ from protocol.prefix import Address, Prefix
 ECMP_LIMIT = 16
 """BIRD's ``merge paths`` limit. The lowest next hops are kept."""
 
-Offer = tuple[int, int, int, int, int, int, int, int, tuple[int, ...], tuple[bytes, ...]]
+Offer = tuple[int, int, int, int, int, int, int, tuple[int, ...], tuple[bytes, ...], int]
+Speaking = list[tuple[int, Offer | None]]  # (node, what it holds; None: its own route)
 Table = dict[Prefix, FibRoute]
+_OWN: Offer = (0, 0, 0, 0, 0, 0, 0, (), (), 0)
 MakeVia = Callable[[tuple[Address, ...]], FibRoute]
 Likeness = tuple[int, int, int, tuple[tuple[int, int], ...]]
 
@@ -131,7 +135,7 @@ def _groups(facts: Facts, own: Collection[str], via: MakeVia) -> list[_Group]:
         for number, group in relays.items():
             if number in held and held[number].next_hops:
                 group.table.update(dict.fromkeys(prefixes, routes.through(held[number].next_hops)))
-        speaking: list[tuple[int, Offer | None]] = [(number, None) for number in announcers]
+        speaking: Speaking = [(number, None) for number in announcers]
         speaking += [
             (number, state.best) for number, state in held.items() if state.best and not mute >> number & 1
         ]
@@ -143,43 +147,47 @@ def _groups(facts: Facts, own: Collection[str], via: MakeVia) -> list[_Group]:
 
 
 def _read_off(
-    topology: _Topology,
-    near: int,
-    members: Sequence[int],
-    announcers: Sequence[int],
-    speaking: Sequence[tuple[int, Offer | None]],
-) -> Iterable[int]:
+    topology: _Topology, near: int, members: Sequence[int], announcers: Sequence[int], speaking: Speaking
+) -> int:
     """The next hops of leaves that are all alike."""
     heard = [(number, best) for number, best in speaking if near >> number & 1]
     # To one that announces it itself the neighbours may say less, and it would not matter.
     receiver = next((number for number in members if number not in announcers), None)
     if not heard or receiver is None:
-        return ()
+        return 0
     if len(heard) == 1 and heard[0][1] is None:
-        return (heard[0][0],)
+        return 1 << heard[0][0]
     offers = [offer for number, best in heard if (offer := topology.offer(number, best, receiver))]
     if not offers:
-        return ()
-    rank = min(offers)[:3]
-    return {offer[7] for offer in offers if offer[:3] == rank}
+        return 0
+    rank = min(offers)[:2]
+    next_hops = 0
+    for offer in offers:
+        if offer[:2] == rank:
+            next_hops |= offer[9]
+    return next_hops
 
 
 class _Routes:
-    """Next hops to routes."""
+    """Bitmaps of next hops to routes."""
 
     def __init__(self, addresses: Sequence[bytes], via: MakeVia) -> None:
         self._addresses = addresses
         self._via = via
-        self._single: dict[int, FibRoute] = {}
+        self._known: dict[int, FibRoute] = {}
 
-    def through(self, next_hops: Iterable[int]) -> FibRoute:
-        lowest = sorted(next_hops)[:ECMP_LIMIT]
-        if len(lowest) > 1:
-            return self._via(tuple(Address(self._addresses[number]) for number in lowest))
-        route = self._single.get(lowest[0])
+    def through(self, next_hops: int) -> FibRoute:
+        route = self._known.get(next_hops)
         if route is None:
-            route = self._single[lowest[0]] = self._via((Address(self._addresses[lowest[0]]),))
+            single = not next_hops & (next_hops - 1)
+            lowest = [next_hops.bit_length() - 1] if single else _numbers(next_hops)[:ECMP_LIMIT]
+            route = self._via(tuple(Address(self._addresses[number]) for number in lowest))
+            self._known[next_hops] = route
         return route
+
+
+def _numbers(bits: int) -> list[int]:
+    return [number for number, bit in enumerate(bin(bits)[:1:-1]) if bit == "1"]
 
 
 @attrs.define
@@ -187,51 +195,40 @@ class _Held:
     """What a relay has for a prefix. ``best`` None: its own; then there are no next hops."""
 
     best: Offer | None
-    next_hops: set[int]
+    next_hops: int
 
 
 def _settle(topology: _Topology, announcers: Sequence[int], mute: int) -> dict[int, _Held]:
     """What every relay holds once nothing moves any more."""
     if not topology.relays:
         return {}
-    held = {number: _Held(None, set()) for number in announcers if topology.relays >> number & 1}
-    offers: list[Offer] = []
-
-    def tell(number: int, best: Offer | None) -> None:
-        for receiver in topology.onward(number):
-            if receiver not in held:
-                offer = topology.offer(number, best, receiver)
-                if offer is not None:
-                    offers.append(offer)
-
-    for number in announcers:
-        tell(number, None)
+    held = {number: _Held(None, 0) for number in announcers if topology.relays >> number & 1}
+    offers = topology.pass_on([(number, None) for number in announcers], held)
     while offers:
-        # One rank at a time: its offers settle who is left and only then are passed on to the next ranks. Without
+        # One rank at a time: its offers settle who is left, and only then are passed on to the ranks below. Without
         # this a mesh of relays would queue n^2 offers a prefix that can never win.
         heapify(offers)
-        rank = offers[0][:3]
-        fresh: list[Offer] = []
-        while offers and offers[0][:3] == rank:
+        rank = offers[0][:2]
+        fresh: Speaking = []
+        while offers and offers[0][:2] == rank:
             offer = heappop(offers)
-            receiver = offer[6]
+            receiver = offer[5]
             state = held.get(receiver)
             if state is not None:
-                if state.best is not None and state.best[:3] == rank:
-                    state.next_hops.add(offer[7])
+                if state.best is not None and state.best[:2] == rank:
+                    state.next_hops |= offer[9]
                 continue
-            held[receiver] = _Held(offer, {offer[7]})
-            if not mute >> receiver & 1:
-                fresh.append(offer)
-                if offer[2] and topology.clients[receiver]:
-                    # Reflection keeps the rank.
-                    for further in topology.onward(receiver):
-                        if further not in held or ((best := held[further].best) is not None and best[:3] == rank):
-                            reflected = topology.offer(receiver, offer, further)
-                            if reflected is not None and reflected[:3] == rank:
-                                heappush(offers, reflected)
-        for offer in fresh:
-            tell(offer[6], offer)
+            held[receiver] = _Held(offer, offer[9])
+            if mute >> receiver & 1:
+                continue
+            fresh.append((receiver, offer))
+            if offer[1] and topology.clients[receiver]:
+                # Reflection keeps the rank, so it takes part in this round, for ECMP too.
+                for further in topology.inward(receiver):
+                    reflected = topology.offer(receiver, offer, further)
+                    if reflected is not None:
+                        heappush(offers, reflected)
+        offers += topology.pass_on(fresh, held)
     return held
 
 
@@ -260,7 +257,9 @@ class _Topology:
             if other_reflects:
                 self._add_client(other, one)
         self.relays = sum(1 << number for number in range(count) if self.border[number] or self.clients[number])
-        self._onward: dict[int, list[int]] = {}
+        self._bordering = [number for number in range(count) if self.border[number]]
+        self._uniform = not any(self._odd)
+        self._inward: dict[int, list[int]] = {}
 
     def _add_clique(self, clique: Sequence[int]) -> None:
         by_as: dict[int, int] = {}
@@ -289,42 +288,63 @@ class _Topology:
             near |= 1 << leaf
         return near, self._reflectors[leaf], self._asns[leaf], tuple(sorted(self._odd[leaf].items()))
 
-    def onward(self, number: int) -> list[int]:
-        """The relays among its neighbours."""
-        found = self._onward.get(number)
+    def inward(self, number: int) -> list[int]:
+        """The relays among its neighbours in its own AS."""
+        found = self._inward.get(number)
         if found is None:
-            bits = bin(self.near[number] & self.relays)[:1:-1]
-            found = self._onward[number] = [place for place, bit in enumerate(bits) if bit == "1"]
+            found = self._inward[number] = _numbers(self.near[number] & ~self.border[number] & self.relays)
         return found
 
+    def pass_on(self, speaking: Speaking, held: Container[int]) -> list[Offer]:
+        """What relays that hold nothing yet are told."""
+        offers: list[Offer] = []
+        over: dict[tuple[int, ...], int] = {}  # AS_PATH as told over the border: who tells it
+        for number, best in speaking:
+            receivers = self.inward(number)
+            if self._uniform:
+                path = (self._asns[number], *(best[7] if best else ()))
+                over[path] = over.get(path, 0) | 1 << number
+            else:
+                receivers = receivers + _numbers(self.border[number])
+            for receiver in receivers:
+                if receiver not in held and (offer := self.offer(number, best, receiver)):
+                    offers.append(offer)
+        # Over the border all that tell the same path tie: one offer stands for all of them. In a mesh with an AS per
+        # rack this is one for each node and prefix instead of as many as a rack has nodes.
+        for path, senders in over.items():
+            for receiver in self._bordering:
+                if receiver not in held:
+                    equals = self.border[receiver] & senders
+                    if equals and self._asns[receiver] not in path:
+                        lowest = (equals & -equals).bit_length() - 1
+                        offers.append((len(path), 0, lowest, 0, lowest, receiver, lowest, path, (), equals))
+        return offers
+
     def offer(self, sender: int, best: Offer | None, receiver: int) -> Offer | None:
-        """What ``sender`` tells ``receiver`` of what it holds (None: its own route), as the receiver ranks it.
+        """What ``sender`` tells ``receiver`` of what it holds, as the receiver ranks it.
 
         None when the sender keeps it to itself or the receiver refuses it.
         """
-        receiver_as = self._odd[receiver].get(sender, self._asns[receiver])
-        sender_as = self._odd[sender].get(receiver, self._asns[sender])
-        if best is None:
-            if self.border[receiver] >> sender & 1:
-                return 1, 1, 0, sender, 0, sender, receiver, sender, (sender_as,), ()
-            return 0, 0, 1, sender, 0, sender, receiver, sender, (), ()
-        preference, hops, inside, originator, length, source, _, next_hop, path, clusters = best
-        if source == receiver:
-            return None  # never back over the session it came by
+        length, inside, originator, reflections, source, _, next_hop, path, clusters, _ = best or _OWN
         if self.border[receiver] >> sender & 1:
-            if receiver_as in path:
+            path = (self._session_as(sender, receiver), *path)
+            if self._session_as(receiver, sender) in path:
                 return None
-            return 1, hops + 1, 0, sender, 0, sender, receiver, sender, (sender_as, *path), ()
-        if receiver_as in path:
+            return length + 1, 0, sender, 0, sender, receiver, sender, path, (), 1 << sender
+        if best is None:
+            return 0, 1, sender, 0, sender, receiver, sender, (), (), 1 << sender
+        if self._session_as(receiver, sender) in path:
             return None
         if not inside:
-            return preference, hops, 1, sender, 0, sender, receiver, next_hop, path, ()
+            return length, 1, sender, 0, sender, receiver, next_hop, path, (), 1 << next_hop
         if not (self.clients[sender] >> source & 1 or self.clients[sender] >> receiver & 1):
-            return None
-        if originator == receiver:
             return None
         clusters = (self._clusters[sender], *clusters)
         # BIRD knows its cluster ID on sessions with clients only.
         if self.clients[receiver] >> sender & 1 and self._clusters[receiver] in clusters:
             return None
-        return preference, hops, 1, originator, length + 1, sender, receiver, next_hop, path, clusters
+        return length, 1, originator, reflections + 1, sender, receiver, next_hop, path, clusters, 1 << next_hop
+
+    def _session_as(self, number: int, neighbour: int) -> int:
+        """The AS a node says it is in, on one session."""
+        return self._odd[number].get(neighbour, self._asns[number])
