@@ -1,7 +1,7 @@
 """BGPConfiguration, BGPPeer and BGPFilter: what the speakers of a cluster are told.
 
 The classes hold every field of the CRDs. What a field does is decided by confd (``agents.confd``); what may not stand
-together is decided in ``validate``.
+together is decided in ``rules``.
 
 Optional flags keep three states (``node_to_node_mesh_enabled`` None is Calico's "not set", which confd reads as
 true), because a per-node BGPConfiguration overrides only what it sets.
@@ -95,9 +95,15 @@ class BGPConfigurationSpec:
     node_mesh_max_restart_time: Duration = ""
     bind_mode: Literal["None", "NodeIP"] | None = None
     ignored_interfaces: tuple[InterfacePattern, ...] = ()
-    local_workload_peering_ipv4: IPv4Text = attrs.field(default="", metadata={JSON: "localWorkloadPeeringIPV4"})
-    local_workload_peering_ipv6: IPv6Text = attrs.field(default="", metadata={JSON: "localWorkloadPeeringIPV6"})
-    program_cluster_routes: Literal["Enabled", "Disabled", "EnabledIPIPOnly", "EnabledNoEncapOnly"] | None = None
+    local_workload_peering_ipv4: IPv4Text = attrs.field(
+        default="", metadata={JSON: "localWorkloadPeeringIPV4"}
+    )
+    local_workload_peering_ipv6: IPv6Text = attrs.field(
+        default="", metadata={JSON: "localWorkloadPeeringIPV6"}
+    )
+    program_cluster_routes: Literal["Enabled", "Disabled", "EnabledIPIPOnly", "EnabledNoEncapOnly"] | None = (
+        None
+    )
     ipv4_normal_route_priority: Priority | None = None
     ipv6_normal_route_priority: Priority | None = None
 

@@ -8,7 +8,7 @@ Flow: a class says ``peer_ip: PeerAddress = ""``. The trusted converter (``codec
 converter for what people write (``validate``) runs the ``Check`` as well, and the ``ValueError`` it raises becomes
 one line of the report. Numbers, enums (``Literal``) and nesting are ordinary types.
 
-Left out: whatever needs two fields or two resources; that is ``validate`` and ``crossrules``.
+Left out: whatever needs two fields or two resources; that is ``rules``.
 
 Follows the formats, patterns and ranges of Calico's CRDs, and the name rules of Kubernetes.
 """
@@ -104,7 +104,9 @@ def check_label_key(text: str) -> None:
 
 def check_label_value(text: str) -> None:
     if text and (len(text) > 63 or not _LABEL_NAME.fullmatch(text)):
-        raise ValueError(f"{_shown(text)} is not a valid label value: letters, digits, '-', '_' and '.', at most 63")
+        raise ValueError(
+            f"{_shown(text)} is not a valid label value: letters, digits, '-', '_' and '.', at most 63"
+        )
 
 
 def as_address(text: str) -> Address:
@@ -309,7 +311,9 @@ AddressOrCidr = Annotated[str, Check(_check_address_or_network)]
 HostCidr = Annotated[str, Check(_check_host_network)]
 Community = Annotated[str, Check(_check_community)]
 Duration = Annotated[str, Check(_check_duration)]
-InterfaceName = Annotated[str, _check_pattern(_INTERFACE, "an interface name or pattern of up to 15 characters")]
+InterfaceName = Annotated[
+    str, _check_pattern(_INTERFACE, "an interface name or pattern of up to 15 characters")
+]
 InterfacePattern = Annotated[str, _check_pattern(_INTERFACE_PATTERN, "an interface name or pattern")]
 NumberOrText = Annotated[str, AsText()]
 Affinity = Annotated[str, _check_pattern(_AFFINITY, "host:NODE or virtual:NAME")]

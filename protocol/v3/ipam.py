@@ -103,7 +103,9 @@ class IPAMBlock(Resource):
 @attrs.frozen(kw_only=True)
 class IPAMHandleSpec:
     handle_id: str
-    block: Mapping[str, int] = attrs.field(factory=dict, metadata={ALWAYS: True})  # CIDR to number of addresses
+    block: Mapping[str, int] = attrs.field(
+        factory=dict, metadata={ALWAYS: True}
+    )  # CIDR to number of addresses
     deleted: bool = False
 
 

@@ -160,7 +160,11 @@ class _Candidate:
     def problem(self, fault: Fault) -> Problem:
         line = yamltree.line_of(self.tree, fault.path)
         return Problem(
-            file=self.file, line=line, subject=self.subject, path=format_path(fault.path), message=fault.message
+            file=self.file,
+            line=line,
+            subject=self.subject,
+            path=format_path(fault.path),
+            message=fault.message,
         )
 
 
@@ -220,7 +224,13 @@ def _unfold(file: str, tree: Tree, implied_kind: str) -> Iterator[_Candidate | P
             yield from _unfold(file, item, implied_kind)
         return
     if not isinstance(tree, Map):
-        yield Problem(file=file, line=tree.line, subject="", path="", message="expected a resource, found a single value")
+        yield Problem(
+            file=file,
+            line=tree.line,
+            subject="",
+            path="",
+            message="expected a resource, found a single value",
+        )
         return
     doc = yamltree.plain(tree)
     kind = doc.get("kind")

@@ -82,7 +82,13 @@ def check(resource: Resource, doc: Mapping[str, Any]) -> Iterator[Fault]:
     metadata = resource.metadata
     if metadata.namespace and not resource.namespaced:
         yield Fault(("metadata", "namespace"), f"{resource.kind} is in no namespace")
-    if sum(len(key.encode()) + len(text.encode("utf-8", "replace")) for key, text in metadata.annotations.items()) > MAX_ANNOTATIONS:
+    if (
+        sum(
+            len(key.encode()) + len(text.encode("utf-8", "replace"))
+            for key, text in metadata.annotations.items()
+        )
+        > MAX_ANNOTATIONS
+    ):
         yield Fault(("metadata", "annotations"), "more than 256 KiB")
     match resource:
         case Node():
@@ -97,7 +103,9 @@ def check(resource: Resource, doc: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _check_block(resource)
         case IPAMHandle():
             if resource.metadata.name != handle_name(resource.spec.handle_id):
-                yield Fault(("metadata", "name"), f"the handle is called {handle_name(resource.spec.handle_id)}")
+                yield Fault(
+                    ("metadata", "name"), f"the handle is called {handle_name(resource.spec.handle_id)}"
+                )
         case BGPConfiguration():
             yield from _check_bgp_configuration(resource)
         case BGPPeer():
@@ -155,7 +163,10 @@ def _check_pool(pool: IPPool, said: Mapping[str, Any]) -> Iterator[Fault]:
             yield _spec("cidr", f"{spec.cidr} overlaps with the link-local range {range_}")
     low, high = (20, 32) if network.version == 4 else (116, 128)
     if not low <= spec.block_size <= high:
-        yield _spec("blockSize", f"{spec.block_size} is not in {low}..{high}, as IPv{network.version} pools must have it")
+        yield _spec(
+            "blockSize",
+            f"{spec.block_size} is not in {low}..{high}, as IPv{network.version} pools must have it",
+        )
     elif network.prefixlen > spec.block_size:
         yield _spec("cidr", f"{spec.cidr} is smaller than one block of /{spec.block_size}")
 
@@ -247,7 +258,9 @@ def _check_peer(peer: BGPPeer) -> Iterator[Fault]:
         if not spec.peer_ip:
             yield _spec("reachableBy", "must be empty when peerIP is empty")
         elif as_address(spec.reachable_by).version != split_peer_address(spec.peer_ip)[0].version:
-            yield _spec("reachableBy", f"{spec.reachable_by} and peerIP {spec.peer_ip} are of different families")
+            yield _spec(
+                "reachableBy", f"{spec.reachable_by} and peerIP {spec.peer_ip} are of different families"
+            )
     if spec.keep_original_next_hop and spec.next_hop_mode is not None:
         yield _spec("keepOriginalNextHop", "deprecated, and cannot be set together with nextHopMode")
 
@@ -269,7 +282,8 @@ def _check_filter(spec: BGPFilterSpec) -> Iterator[Fault]:
             for at, operation in enumerate(rule.operations):
                 if sum(value is not None for value in attrs.astuple(operation, recurse=False)) != 1:
                     yield Fault(
-                        (*path, "operations", at), "must have exactly one of addCommunity, prependASPath, setPriority"
+                        (*path, "operations", at),
+                        "must have exactly one of addCommunity, prependASPath, setPriority",
                     )
 
 
@@ -280,11 +294,15 @@ def _check_endpoint(endpoint: WorkloadEndpoint) -> Iterator[Fault]:
             yield _spec(field, "required, but missing")
     expected = _endpoint_name(spec)
     if endpoint.metadata.name != expected:
-        yield Fault(("metadata", "name"), f"must be {expected}, as node, orchestrator, workload and endpoint have it")
+        yield Fault(
+            ("metadata", "name"), f"must be {expected}, as node, orchestrator, workload and endpoint have it"
+        )
     own = {as_network(text).network_address for text in spec.ip_networks}
     for index, nat in enumerate(spec.ip_nats):
         if as_address(nat.internal_ip) not in own:
-            yield Fault(("spec", "ipNATs", index, "internalIP"), f"{nat.internal_ip} is in none of ipNetworks")
+            yield Fault(
+                ("spec", "ipNATs", index, "internalIP"), f"{nat.internal_ip} is in none of ipNetworks"
+            )
 
 
 def _endpoint_name(spec: WorkloadEndpointSpec) -> str:
@@ -330,7 +348,11 @@ def _duplicates(resources: Sequence[Resource | Key], locate: Callable[[int], str
     for index, key in enumerate(map(_key, resources)):
         earlier = first.setdefault(key, index)
         if earlier != index:
-            yield Conflict(index, ("metadata", "name"), f"a second {key[0]} of this name; the first is at {locate(earlier)}")
+            yield Conflict(
+                index,
+                ("metadata", "name"),
+                f"a second {key[0]} of this name; the first is at {locate(earlier)}",
+            )
 
 
 def _node_addresses(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> Iterator[Conflict]:
@@ -360,7 +382,9 @@ def _pool_overlaps(resources: Sequence[Resource | Key], locate: Callable[[int], 
         pools = kept[network.version]
         entry = int(network.network_address), int(network.broadcast_address), index
         at = bisect.bisect(pools, entry)
-        neighbours = [pool for pool in pools[max(at - 1, 0) : at + 1] if pool[0] <= entry[1] and entry[0] <= pool[1]]
+        neighbours = [
+            pool for pool in pools[max(at - 1, 0) : at + 1] if pool[0] <= entry[1] and entry[0] <= pool[1]
+        ]
         if not neighbours:
             pools.insert(at, entry)
             continue

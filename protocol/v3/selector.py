@@ -17,7 +17,7 @@ and tab; strings have no escapes, but each kind of quote may hold the other. Run
 negated negation in parentheses.
 
 Left out: where ``global()`` is allowed (it matches everything here; the kinds that refuse it do so in
-``validate``), and the limit of 1,024 characters of what users write (``fields``).
+``rules``), and the limit of 1,024 characters of what users write (``fields``).
 
 Follows Calico's libcalico-go/lib/selector, but for a bound on nested parentheses.
 """
@@ -31,7 +31,21 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-__all__ = ["All", "And", "Compare", "Global", "Has", "In", "Not", "Operator", "Or", "Selector", "SelectorError", "mentions_global", "parse"]
+__all__ = [
+    "All",
+    "And",
+    "Compare",
+    "Global",
+    "Has",
+    "In",
+    "Not",
+    "Operator",
+    "Or",
+    "Selector",
+    "SelectorError",
+    "mentions_global",
+    "parse",
+]
 
 MAX_LABEL = 512
 MAX_NESTING = 64

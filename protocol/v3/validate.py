@@ -122,7 +122,9 @@ def _note(error: BaseException, kind: type[_Note]) -> _Note | None:
 def _unknown_field(name: str, known: list[str]) -> str:
     folded = {field.lower(): field for field in known}
     close = difflib.get_close_matches(name.lower(), folded, n=1)
-    return "unknown field" + (f"; did you mean {folded[close[0]]}?" if close else f"; known are {', '.join(known)}")
+    return "unknown field" + (
+        f"; did you mean {folded[close[0]]}?" if close else f"; known are {', '.join(known)}"
+    )
 
 
 def _seen(value: object) -> str:

@@ -104,7 +104,9 @@ def read(text: str) -> Iterator[Tree]:
         line = text.count("\n", 0, found.start()) + 1 if found else 1
         raise SyntaxFault(f"invalid YAML: {error.reason}", line) from None
     except UnicodeEncodeError as error:
-        raise SyntaxFault("invalid text: half of a surrogate pair", text.count("\n", 0, error.start) + 1) from None
+        raise SyntaxFault(
+            "invalid text: half of a surrogate pair", text.count("\n", 0, error.start) + 1
+        ) from None
 
 
 def plain(tree: Tree) -> Any:
@@ -154,7 +156,9 @@ _BOOLEANS: Mapping[str, bool] = {
     for spelling in (word, word.capitalize(), word.upper())
 }
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})")
-_FLOAT = re.compile(r"[-+]?(?:[0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30}|[0-9]{1,30}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(
+    r"[-+]?(?:[0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30}|[0-9]{1,30}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?"
+)
 
 
 def _resolve(text: str) -> str | Written | None:
@@ -183,7 +187,9 @@ class _Builder:
 
     def __init__(self) -> None:
         self._stack: list[tuple[Seq | Map, str]] = []  # with the anchor
-        self._keys: list[tuple[str | None, int] | None] = []  # one for each open collection; `<<` is a key of None
+        self._keys: list[
+            tuple[str | None, int] | None
+        ] = []  # one for each open collection; `<<` is a key of None
         self._anchors: dict[str, Tree] = {}
         self._aliased = 0
         self._root: Tree | None = None

@@ -25,7 +25,9 @@ def _combined(inner: st.SearchStrategy[Selector]) -> st.SearchStrategy[Selector]
     return st.one_of(
         several.map(selector.And),
         several.map(selector.Or),
-        inner.map(lambda operand: operand.operand if isinstance(operand, selector.Not) else selector.Not(operand)),
+        inner.map(
+            lambda operand: operand.operand if isinstance(operand, selector.Not) else selector.Not(operand)
+        ),
     )
 
 
@@ -42,7 +44,29 @@ selector_texts = st.one_of(
     selectors.map(str),
     st.lists(
         st.sampled_from(
-            ["a", "has(", "has(a)", "all()", "(", ")", "!", "&&", "||", "==", "!=", "in", "not in", "{", "}", ",", "'x'", '"y"', " ", "=", "&"]
+            [
+                "a",
+                "has(",
+                "has(a)",
+                "all()",
+                "(",
+                ")",
+                "!",
+                "&&",
+                "||",
+                "==",
+                "!=",
+                "in",
+                "not in",
+                "{",
+                "}",
+                ",",
+                "'x'",
+                '"y"',
+                " ",
+                "=",
+                "&",
+            ]
         ),
         max_size=12,
     ).map("".join),
@@ -92,7 +116,9 @@ def instances(cls: type) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(required, optional=optional).map(lambda values: cls(**values))
 
 
-resources: Mapping[str, st.SearchStrategy[Resource]] = {kind: instances(info.cls) for kind, info in KINDS.items()}
+resources: Mapping[str, st.SearchStrategy[Resource]] = {
+    kind: instances(info.cls) for kind, info in KINDS.items()
+}
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------
@@ -135,10 +161,14 @@ def _edited(draw: st.DrawFn) -> str:
 
 
 _json_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-9, 1 << 40), st.floats(allow_nan=False), st.text(max_size=5)),
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-9, 1 << 40), st.floats(allow_nan=False), st.text(max_size=5)
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["kind", "metadata", "spec", "name", "labels", "cidr", "bgp", "items"]), inner),
+        st.dictionaries(
+            st.sampled_from(["kind", "metadata", "spec", "name", "labels", "cidr", "bgp", "items"]), inner
+        ),
     ),
     max_leaves=10,
 )
@@ -147,7 +177,9 @@ _json_values = st.recursive(
 @st.composite
 def _json_documents(draw: st.DrawFn) -> str:
     doc = {"apiVersion": "projectcalico.org/v3", "kind": draw(st.sampled_from([*KINDS, "List", "NodeList"]))}
-    doc |= draw(st.dictionaries(st.sampled_from(["metadata", "spec", "status", "items", "kind"]), _json_values))
+    doc |= draw(
+        st.dictionaries(st.sampled_from(["metadata", "spec", "status", "items", "kind"]), _json_values)
+    )
     return json.dumps(doc)
 
 

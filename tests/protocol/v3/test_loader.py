@@ -73,8 +73,14 @@ def parsed(text: str) -> Loaded | ManifestError:
 
 
 def test_resources_and_places_in_order() -> None:
-    loaded = parse(documents(node("b", "10.0.0.2/16"), pool("p", "10.0.0.0/8"), node("a", "10.0.0.1")), "m.yaml")
-    assert [resource.key for resource in loaded.resources] == [("Node", "", "b"), ("IPPool", "", "p"), ("Node", "", "a")]
+    loaded = parse(
+        documents(node("b", "10.0.0.2/16"), pool("p", "10.0.0.0/8"), node("a", "10.0.0.1")), "m.yaml"
+    )
+    assert [resource.key for resource in loaded.resources] == [
+        ("Node", "", "b"),
+        ("IPPool", "", "p"),
+        ("Node", "", "a"),
+    ]
     assert loaded.places == (Place("m.yaml", 1), Place("m.yaml", 9), Place("m.yaml", 16))
 
 
@@ -236,12 +242,26 @@ def test_json() -> None:
 
 def test_bare_scalars_in_labels() -> None:
     text = "apiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: a\n  labels: {a: true, b: yes, c: 1.10, d: 007, e: }\n"
-    assert parse(text).resources[0].metadata.labels == {"a": "true", "b": "true", "c": "1.10", "d": "007", "e": ""}
+    assert parse(text).resources[0].metadata.labels == {
+        "a": "true",
+        "b": "true",
+        "c": "1.10",
+        "d": "007",
+        "e": "",
+    }
 
 
 @pytest.mark.parametrize(
     ("written", "number"),
-    [("64512", 64512), ('"64512"', 64512), ("1.10", 65546), ('"1.10"', 65546), ("0.1", 1), ("4294967295", 4294967295), ("65535.65535", 4294967295)],
+    [
+        ("64512", 64512),
+        ('"64512"', 64512),
+        ("1.10", 65546),
+        ('"1.10"', 65546),
+        ("0.1", 1),
+        ("4294967295", 4294967295),
+        ("65535.65535", 4294967295),
+    ],
 )
 def test_as_numbers(written: str, number: int) -> None:
     text = f"apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {{name: p}}\nspec: {{peerIP: 10.0.0.1, asNumber: {written}}}\n"
@@ -250,7 +270,10 @@ def test_as_numbers(written: str, number: int) -> None:
     assert peer.spec.as_number == number
 
 
-@pytest.mark.parametrize("written", ["0", "4294967296", "-1", "1.65536", "65536.1", "0.0", "1.2.3", "1e3", "true", "x", "1.", "[1]"])
+@pytest.mark.parametrize(
+    "written",
+    ["0", "4294967296", "-1", "1.65536", "65536.1", "0.0", "1.2.3", "1e3", "true", "x", "1.", "[1]"],
+)
 def test_no_as_numbers(written: str) -> None:
     text = f"apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {{name: p}}\nspec: {{peerIP: 10.0.0.1, asNumber: {written}}}\n"
     (problem,) = report(text)
@@ -270,7 +293,10 @@ metadata:
   managedFields: [{manager: kubectl, fieldsV1: {f:spec: {}}, n: 1}]
 spec:
 """
-    assert parse(text).resources == parse("{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: a}}").resources
+    assert (
+        parse(text).resources
+        == parse("{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: a}}").resources
+    )
 
 
 def test_namespaces() -> None:
@@ -283,7 +309,9 @@ spec: {node: n-1, orchestrator: k8s, pod: p, endpoint: eth0, ipNetworks: [10.0.0
     assert parse(endpoint % "").resources[0].metadata.namespace == "default"
     assert parse(endpoint % ", namespace: x").resources[0].metadata.namespace == "x"
     assert len(parse(documents(endpoint % "", endpoint % ", namespace: x")).resources) == 2
-    assert "a second WorkloadEndpoint" in report(documents(endpoint % "", endpoint % ", namespace: default"))[0]
+    assert (
+        "a second WorkloadEndpoint" in report(documents(endpoint % "", endpoint % ", namespace: default"))[0]
+    )
     text = "{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: a, namespace: x}}"
     assert report(text) == ["m.yaml:1: Node/a: metadata.namespace: Node is in no namespace"]
 
@@ -295,7 +323,9 @@ def test_files_directories_and_standard_input(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "b.yml").write_text(node("b", "10.0.0.2"))
     (tmp_path / "d" / "a.yaml").write_text("\ufeff" + node("a", "10.0.0.1"))
-    (tmp_path / "d" / "c.json").write_text('{"apiVersion": "projectcalico.org/v3", "kind": "Node", "metadata": {"name": "c"}}')
+    (tmp_path / "d" / "c.json").write_text(
+        '{"apiVersion": "projectcalico.org/v3", "kind": "Node", "metadata": {"name": "c"}}'
+    )
     (tmp_path / "d" / "README.md").write_text("# no manifest")
     (tmp_path / "pools").write_text(pool("p", "10.0.0.0/8"))
     loaded = load([str(tmp_path / "pools"), "-", str(tmp_path / "d")], stdin=node("s", "10.0.0.9"))

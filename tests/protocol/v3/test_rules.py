@@ -16,7 +16,12 @@ from protocol.v3.validate import InvalidResource, resource_of
 
 
 def faults(kind: str, spec: dict[str, Any], name: str = "default", **metadata: Any) -> list[str]:
-    doc = {"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": name, **metadata}, "spec": spec}
+    doc = {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": kind,
+        "metadata": {"name": name, **metadata},
+        "spec": spec,
+    }
     try:
         resource_of(doc)
     except InvalidResource as error:
@@ -29,7 +34,13 @@ BALANCER = {**POOL, "allowedUses": ["LoadBalancer"]}
 LISTED = {"prefixAdvertisements": [{"cidr": "10.0.0.0/8", "communities": ["a", "1:2", "1:2:4294967295"]}]}
 RULE = {"action": "Accept"}
 ENDPOINT = {"node": "n", "orchestrator": "k8s", "pod": "p", "endpoint": "eth0", "ipNetworks": ["10.0.0.1/32"]}
-BLOCK = {"cidr": "10.0.0.0/31", "allocations": [0, None], "unallocated": [1], "attributes": [{}], "strictAffinity": False}
+BLOCK = {
+    "cidr": "10.0.0.0/31",
+    "allocations": [0, None],
+    "unallocated": [1],
+    "attributes": [{}],
+    "strictAffinity": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -143,9 +154,13 @@ def test_metadata() -> None:
     assert faults("Node", {}, "") == ["metadata.name: required, but missing"]
     assert faults("Node", {}, "a" * 254)[0].startswith("metadata.name: 'aaa")
     assert faults("Node", {}, "n", labels={"a/b/c": "x"})[0].startswith('metadata.labels["a/b/c"]: ')
-    assert faults("Node", {}, "n", labels={"a": "-x"})[0].startswith("metadata.labels.a: '-x' is not a valid label value")
+    assert faults("Node", {}, "n", labels={"a": "-x"})[0].startswith(
+        "metadata.labels.a: '-x' is not a valid label value"
+    )
     assert faults("Node", {}, "n", annotations={"a": "x" * (256 * 1024 - 1)}) == []
-    assert faults("Node", {}, "n", annotations={"a": "x" * (256 * 1024)}) == ["metadata.annotations: more than 256 KiB"]
+    assert faults("Node", {}, "n", annotations={"a": "x" * (256 * 1024)}) == [
+        "metadata.annotations: more than 256 KiB"
+    ]
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, ["x"], {"x": "y"}])
@@ -183,7 +198,10 @@ networks = st.builds(
 
 @given(st.lists(networks, max_size=8))
 def test_pools_conflict_when_they_overlap(cidrs: list[ipaddress.IPv4Network]) -> None:
-    pools = [IPPool(Metadata(block_name(f"{i}.{cidr}")), IPPoolSpec(cidr=str(cidr))) for i, cidr in enumerate(cidrs)]
+    pools = [
+        IPPool(Metadata(block_name(f"{i}.{cidr}")), IPPoolSpec(cidr=str(cidr)))
+        for i, cidr in enumerate(cidrs)
+    ]
     found = [conflict.index for conflict in conflicts(pools, str)]
     kept: list[ipaddress.IPv4Network] = []
     expected = []
@@ -208,7 +226,10 @@ def test_conflicts_of_generated_nodes() -> None:
         node("e", ""),
         Node(Metadata("f")),
     ]
-    found = [(conflict.index, conflict.path[-1], conflict.message) for conflict in conflicts(nodes, lambda i: f"#{i}")]
+    found = [
+        (conflict.index, conflict.path[-1], conflict.message)
+        for conflict in conflicts(nodes, lambda i: f"#{i}")
+    ]
     assert found == [
         (1, "ipv6Address", "fd00::1 is the address of node a at #0"),
         (3, "name", "a second Node of this name; the first is at #2"),

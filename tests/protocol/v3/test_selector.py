@@ -95,7 +95,10 @@ def meaning(selector: Selector, labels: Mapping[str, str]) -> bool:
         ("a in {}", "a in {}"),
         ("a notin {'x'}", 'a not in {"x"}'),
         ("a not \t in {'x'}", 'a not in {"x"}'),
-        ("a startswith 'x' && a endswith 'y' && a contains 'z'", '(a starts with "x" && a ends with "y" && a contains "z")'),
+        (
+            "a startswith 'x' && a endswith 'y' && a contains 'z'",
+            '(a starts with "x" && a ends with "y" && a contains "z")',
+        ),
         ("has(a) || has(b) && !has(c)", "(has(a) || (has(b) && !has(c)))"),
         ("(has(a) || has(b)) && has(c)", "((has(a) || has(b)) && has(c))"),
         ("!!!has(a)", "!has(a)"),

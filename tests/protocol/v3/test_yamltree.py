@@ -119,7 +119,12 @@ def test_aliases_cannot_nest_without_bound() -> None:
         list(read("\n".join(lines)))
 
 
-texts = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\t\n\x7f\x85\u2028\ufeff\\\"'/\U0001f600")), max_size=5)
+texts = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"]), st.sampled_from("\t\n\x7f\x85\u2028\ufeff\\\"'/\U0001f600")
+    ),
+    max_size=5,
+)
 values = st.recursive(
     st.one_of(texts, st.none(), st.booleans(), st.integers(-(10**20), 10**20)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
