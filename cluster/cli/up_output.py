@@ -110,7 +110,8 @@ def outcome_lines(outcome: Outcome) -> list[str]:
         judged = outcome.nodes - outcome.nodes_down
         line = f"converged in {outcome.converged_seconds:.1f} s ({cost}): "
         if not outcome.lost:
-            return [line + f"all {outcome.nodes:,} FIBs are exactly what the datastore asks for"]
+            every = f"all {outcome.nodes:,} FIBs are" if outcome.nodes > 1 else "its one FIB is"
+            return [line + f"{every} exactly what the datastore asks for"]
         return [
             line + f"{judged:,} of {outcome.nodes:,} FIBs are exactly what the datastore asks for; "
             f"{counted(outcome.nodes_down, 'node')} down"

@@ -68,6 +68,7 @@ def test_convergence_is_one_line() -> None:
     assert outcome_lines(GOOD) == [
         "converged in 2.0 s (CPU 4.1 s, 190 MB): all 200 FIBs are exactly what the datastore asks for"
     ]
+    assert ": its one FIB is exactly" in outcome_lines(attrs.evolve(GOOD, nodes=1))[0]
     assert "(CPU 4.1 s):" in outcome_lines(attrs.evolve(GOOD, memory_bytes=None))[0]
 
 

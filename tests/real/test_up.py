@@ -1,0 +1,292 @@
+"""``up`` from outside: real processes, real TCP, real signals.
+
+Every cluster has a run directory and a port of its own, so that tests may run beside each other; and a session of
+its own, by which whatever it leaves behind is found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import attrs
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 40.0  # seconds; on an idle machine nothing here takes two
+
+
+def free_port() -> int:
+    """A port that is free on the loopback addresses of a small cluster: ephemeral, so nobody else's by design."""
+    with socket.socket() as probe:
+        probe.bind(("127.77.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@attrs.define
+class Up:
+    """One ``python -m cluster up`` under test."""
+
+    process: subprocess.Popen[str]
+    environment: dict[str, str]
+    lines: list[str] = attrs.field(factory=list)
+
+    @property
+    def out(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def read_until(self, start: str) -> str:
+        """The first line that begins so."""
+        for line in self.out:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith(start):
+                return self.lines[-1]
+        pytest.fail(f"ended without a line {start!r}: {self.lines}")
+
+    def end(self) -> int:
+        """The exit code, and nothing is left: no process, no run file."""
+        code = self.process.wait(PATIENCE)
+        deadline = time.monotonic() + 1.0  # init may still have to reap what a killed coordinator left
+        while self.session() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.session() == []
+        return code
+
+    def session(self) -> list[int]:
+        """The processes of its session."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+        return found
+
+    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cluster", *command],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+Start = Callable[..., Up]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Up] = []
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+
+    def begin(*options: str, port: int | None = None) -> Up:
+        command = [sys.executable, "-m", "cluster", "up", "--bgp-port", str(port or free_port()), *options]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        started.append(Up(process, environment))
+        return started[-1]
+
+    yield begin
+    for up in started:
+        for pid in up.session():
+            os.kill(pid, signal.SIGKILL)
+        up.process.communicate()
+    run_files = list((tmp_path / "tortie").glob("*")) if (tmp_path / "tortie").exists() else []
+    assert run_files == []
+
+
+def test_thirty_nodes_converge_and_say_so_in_json(start: Start) -> None:
+    up = start("--nodes", "30", "--once", "-o", "json")
+    out, err = up.process.communicate(timeout=PATIENCE)
+    assert up.end() == 0, err
+    result = json.loads(out)
+    assert (result["nodes"], result["topology"]) == (30, "full mesh")
+    assert result["sessions"] == {"expected": 435, "established": 435}
+    assert result["routes"] == {"expected": 960, "programmed": 960, "missing": 0, "extra": 0}
+    assert result["differences"] == []
+    assert 0 < result["seconds"]["start"] < result["seconds"]["converged"]
+    assert result["cpu_seconds"] > 0
+    assert result["memory_mb"] > 10
+    assert err.startswith("tortie: 30 nodes, full mesh: 435 sessions, 870 sockets; limit ")
+
+
+def test_two_hundred_nodes_in_three_shards(start: Start) -> None:
+    up = start("--nodes", "200", "--once", "--shards", "3")
+    header = up.read_until("tortie:")
+    assert header.startswith("tortie: 200 nodes, full mesh: 19,900 sessions, 39,800 sockets; limit ")
+    assert header.endswith("-> 3 shards")
+    line = up.read_until("converged in ")
+    assert line.endswith(": all 200 FIBs are exactly what the datastore asks for")
+    assert up.end() == 0
+
+
+def test_reflectors_converge(start: Start) -> None:
+    up = start("--nodes", "40", "--route-reflectors", "3", "--once", "-o", "json", "--shards", "2")
+    out, err = up.process.communicate(timeout=PATIENCE)
+    assert up.end() == 0, err
+    result = json.loads(out)
+    assert result["topology"] == "3 route reflectors"
+    assert result["sessions"] == {"expected": 37 * 3 + 3, "established": 37 * 3 + 3}
+
+
+def test_claimed_blocks_are_announced(start: Start) -> None:
+    up = start("--nodes", "4", "--blocks-per-node", "25", "--once", "-o", "json")
+    out, err = up.process.communicate(timeout=PATIENCE)
+    assert up.end() == 0, err
+    assert json.loads(out)["routes"]["expected"] == 4 * (4 * 25 + 2)
+
+
+def test_a_running_cluster_answers_and_goes_down(start: Start) -> None:
+    up = start("--nodes", "5")
+    assert up.read_until("next: ") == (
+        "next: ./run status · ./run node status node-005 · ./run birdc node-005 show route · "
+        "./run ip route node-005 · Ctrl-C or ./run down"
+    )
+    assert "all 5 FIBs are exactly what the datastore asks for" in up.ask("status").stdout
+    assert up.ask("node", "status", "node-002").stdout.count("Established") == 4
+    assert "7 of 7 routes for 7 networks" in up.ask("birdc", "node-003", "show", "route", "count").stdout
+    routes = up.ask("ip", "route", "node-004").stdout
+    assert routes.count("proto bird") == 5
+    assert routes.count("via 10.77.0.") == 4
+    nobody = up.ask("ip", "route", "node-9")
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (1, 1)
+    assert up.ask("down").returncode == 0
+    assert up.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [0.02, 0.15, 0.25, 0.35, 0.5, 0.8])
+def test_a_signal_at_any_moment_leaves_nothing(start: Start, delay: float, number: signal.Signals) -> None:
+    """To the whole process group, as a terminal sends it."""
+    up = start("--nodes", "60", "--shards", "2", "--once")
+    try:
+        up.process.wait(delay)
+    except subprocess.TimeoutExpired:
+        os.killpg(up.process.pid, number)
+    before = time.monotonic()
+    code = up.end()
+    assert time.monotonic() - before < 5, "a second on an idle machine"
+    error = up.process.communicate()[1]
+    # Python that has not begun to run the program yet ends its own way, with whatever code and words.
+    assert str(ROOT / "cluster") not in error, "no traceback of ours"
+    assert code in (128 + number, 0) or delay < 0.5
+
+
+def test_ctrl_c_ends_a_converged_cluster_well(start: Start) -> None:
+    up = start("--nodes", "3")
+    up.read_until("next: ")
+    os.killpg(up.process.pid, signal.SIGINT)
+    assert up.end() == 0
+
+
+def test_a_killed_coordinator_takes_its_shards_along(start: Start, tmp_path: Path) -> None:
+    up = start("--nodes", "6", "--shards", "2")
+    up.read_until("next: ")
+    assert len(up.session()) == 3
+    up.process.kill()
+    assert up.end() == -signal.SIGKILL
+    again = start("--nodes", "2")
+    again.read_until("next: ")  # the dead one's run file is no obstacle
+    again.process.terminate()
+    assert again.end() == 0
+
+
+def test_a_killed_shard_is_reported_and_the_rest_converges(start: Start) -> None:
+    up = start("--nodes", "12", "--shards", "2")
+    up.read_until("next: ")
+    shards = json.loads(up.ask("status", "-o", "json").stdout)["shards"]
+    os.kill(shards[1]["pid"], signal.SIGKILL)
+    assert up.read_until("shard 2 ") == (
+        "shard 2 was killed by SIGKILL: 6 nodes went down with it: node-007, node-008 … node-012"
+    )
+    deadline = time.monotonic() + PATIENCE
+    while "converged: all 6 FIBs are exactly" not in (status := up.ask("status").stdout):
+        assert time.monotonic() < deadline, status
+    assert "nodes     6/12 up; down: node-007" in status
+    assert up.ask("ip", "route", "node-001").stdout.count("proto bird") == 6, "nothing of the dead is left"
+    gone = up.ask("birdc", "node-009", "show", "status")
+    assert gone.returncode == 1
+    assert "node-009 is down" in gone.stderr
+    os.killpg(up.process.pid, signal.SIGINT)
+    assert up.end() == 0
+
+
+def test_a_second_cluster_of_the_name_is_refused(start: Start) -> None:
+    up = start("--nodes", "2")
+    up.read_until("next: ")
+    second = start("--nodes", "2")
+    assert second.end() == 2
+    assert "already running" in second.process.communicate()[1]
+    up.process.terminate()
+    assert up.end() == 0
+
+
+@pytest.fixture
+def bad_manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata:\n  name: p\nspec:\n  cidr: 10.0.0.0/33\n  colour: red\n"
+    )
+    return path
+
+
+def test_bad_input_is_refused_line_by_line_and_nothing_is_started(start: Start, bad_manifest: Path) -> None:
+    up = start("-f", str(bad_manifest), "--nodes", "3")
+    assert up.end() == 2
+    out, err = up.process.communicate()
+    assert out == ""
+    assert f"{bad_manifest}:6: IPPool/p: spec.cidr: " in err
+    assert f"{bad_manifest}:7: IPPool/p: spec.colour: " in err
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--nodes", "0"], "--nodes 0: "),
+        (["--nodes", "200", "--shards", "1"], "needs ~39,800 sockets, the limit is"),
+        (["--nodes", "3", "--name", "../x"], "is not a cluster name"),
+        (["--nodes", "many"], "'many' is not a valid integer"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(start: Start, options: list[str], text: str) -> None:
+    limit = subprocess.run(["sh", "-c", "ulimit -Hn"], capture_output=True, text=True, check=True).stdout
+    if "--shards" in options and (limit.strip() == "unlimited" or int(limit) > 39_800):
+        pytest.skip("a process may have enough descriptors for it here")
+    up = start(*options)
+    assert up.end() == 2
+    assert text in up.process.communicate()[1]
+
+
+def test_a_busy_port_is_named(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.77.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        up = start("--nodes", "3", port=port)
+        assert up.end() == 2
+    assert f"127.77.0.2:{port} (for node-002) is in use" in up.process.communicate()[1]
