@@ -32,6 +32,8 @@ _BITS = {5: 32, 17: 128}
 def parse_address(text: str) -> Address:
     """``"10.0.0.1"`` or ``"fd00::1"`` to octets. Raises ValueError with the text in it."""
     try:
+        if "%" in text:  # a zone belongs to one computer's interfaces; bytes would lose it
+            raise ValueError
         return Address(ipaddress.ip_address(text).packed)
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address") from None
@@ -49,6 +51,9 @@ def parse_prefix(text: str) -> Prefix:
 
     Raises ValueError when the text is no prefix or has host bits set.
     """
+    length = text.partition("/")[2]
+    if "%" in text or (length and not length.isdecimal()):  # zones and netmasks, which ipaddress would take
+        raise ValueError(f"{text!r} is not a CIDR")
     try:
         network = ipaddress.ip_network(text)
     except ValueError:

@@ -270,9 +270,9 @@ class Speaker:
         session = peer.session
         if session.state is not State.ACTIVE:
             # We are dialling, or have dialled: two connections, one too many (RFC 4271 6.8).
-            session = peer.rival = self._new_session(attrs.evolve(peer.config, passive=True))
+            session = peer.rival = self._new_session(peer.config)
             self._peer_of[session] = peer
-            session.start(now)
+            session.wait(now)
         link.session = session
         self._link_of[session] = link
         session.connected(now, outgoing=False)
@@ -333,7 +333,7 @@ class Speaker:
             if session is peer.rival:
                 peer.rival = None
                 self._peer_of.pop(session, None)
-            elif peer.rival is not None:
+            elif peer.rival is not None and session.state is not State.CONNECT:
                 del self._peer_of[session]
                 peer.promote_rival()
         elif event is Signal.OPENED:

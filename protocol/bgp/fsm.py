@@ -9,6 +9,10 @@ A reader with section 8.2.2 open can check it row by row. Events that the RFC tr
 event here; beside each stand the RFC's numbers. Where a row differs from the RFC, its comment says so:
 
 - a failed dial goes to Active and waits for ConnectRetryTimer, as RFC 1771 and BIRD have it, not to Idle;
+- a connection that is lost after the OPENs, without a NOTIFICATION, goes to Active too, as in BIRD: after its connect delay
+  we dial, and until then the neighbour may;
+- so does one that the neighbour gave up for another one of ours and says so (Cease, connection collision): the other may
+  not have been accepted yet, and must be when it is;
 - a NOTIFICATION that comes before Established closes the connection without another NOTIFICATION.
 """
 
@@ -51,6 +55,7 @@ class Event(enum.IntEnum):
     MESSAGE_ERROR = 13  # 21, 22, 28: header, OPEN or UPDATE error
     COLLISION_DUMP = 14  # 23
     NOTIFICATION = 15  # 24, 25
+    COLLISION_CEASE = 19  # 25, when it is Cease with "connection collision" (RFC 4486)
     KEEPALIVE = 16  # 26
     UPDATE = 17  # 27
     ROUTE_REFRESH = 18  # RFC 2918
@@ -67,6 +72,7 @@ class Action(enum.IntEnum):
     SEND_HOLD_EXPIRED = 6
     SEND_FSM_ERROR = 7
     START_CONNECT_RETRY = 8
+    START_CONNECT_DELAY = 5  # ConnectRetryTimer, with BIRD's shorter "connect delay"
     STOP_CONNECT_RETRY = 9
     START_DELAY_OPEN = 10
     STOP_DELAY_OPEN = 11
@@ -100,6 +106,8 @@ _FSM_ERROR = _TO(State.IDLE, (_A.SEND_FSM_ERROR, *_DOWN))
 _HOLD_EXPIRED = _TO(State.IDLE, (_A.SEND_HOLD_EXPIRED, *_DOWN))
 _STOP_SILENTLY = _TO(State.IDLE, (_A.DROP, _A.RELEASE, _A.CLEAR_RETRY))
 _STOP_WITH_CEASE = _TO(State.IDLE, (_A.SEND_NOTIFICATION, _A.DROP, _A.RELEASE, _A.CLEAR_RETRY))
+_LOST = _TO(State.ACTIVE, (_A.DROP, _A.RELEASE, _A.COUNT_RETRY, _A.START_CONNECT_DELAY))
+_GAVE_WAY = _TO(State.ACTIVE, (_A.DROP, _A.RELEASE, _A.START_CONNECT_RETRY))
 _DUMP = _TO(State.IDLE, (_A.SEND_NOTIFICATION, _A.DROP, _A.RELEASE, _A.COUNT_RETRY))
 
 _OPEN_NOW = _TO(
@@ -150,7 +158,8 @@ _OPEN_SENT: Row = {
     Event.START_PASSIVE: _TO(State.OPEN_SENT),
     Event.STOP: _STOP_WITH_CEASE,
     Event.HOLD_EXPIRES: _HOLD_EXPIRED,
-    Event.TCP_FAILS: _TO(State.ACTIVE, (_A.DROP, _A.RELEASE, _A.START_CONNECT_RETRY)),
+    Event.TCP_FAILS: _GAVE_WAY,
+    Event.COLLISION_CEASE: _GAVE_WAY,
     Event.OPEN: _TO(State.OPEN_CONFIRM, (_A.STOP_CONNECT_RETRY, _A.NEGOTIATE, _A.SEND_KEEPALIVE)),
     Event.MESSAGE_ERROR: _NOTIFY_AND_FAIL,
     Event.COLLISION_DUMP: _DUMP,
@@ -163,7 +172,8 @@ _OPEN_CONFIRM: Row = {
     Event.STOP: _STOP_WITH_CEASE,
     Event.HOLD_EXPIRES: _HOLD_EXPIRED,
     Event.KEEPALIVE_EXPIRES: _TO(State.OPEN_CONFIRM, (_A.SEND_KEEPALIVE,)),
-    Event.TCP_FAILS: _FAIL,
+    Event.TCP_FAILS: _LOST,
+    Event.COLLISION_CEASE: _GAVE_WAY,
     Event.NOTIFICATION: _FAIL,
     Event.MESSAGE_ERROR: _NOTIFY_AND_FAIL,
     Event.COLLISION_DUMP: _DUMP,
@@ -176,7 +186,8 @@ _ESTABLISHED: Row = {
     Event.STOP: _STOP_WITH_CEASE,
     Event.HOLD_EXPIRES: _HOLD_EXPIRED,
     Event.KEEPALIVE_EXPIRES: _TO(State.ESTABLISHED, (_A.SEND_KEEPALIVE,)),
-    Event.TCP_FAILS: _FAIL,
+    Event.TCP_FAILS: _LOST,
+    Event.COLLISION_CEASE: _LOST,
     Event.NOTIFICATION: _FAIL,
     Event.MESSAGE_ERROR: _NOTIFY_AND_FAIL,
     Event.COLLISION_DUMP: _DUMP,

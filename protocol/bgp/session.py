@@ -96,7 +96,7 @@ class Session:
     """See the module. Fields without an underscore are for reading."""
 
     __slots__ = (
-        "_config", "_damp", "_delay_open_at", "_error", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
+        "_config", "_damp", "_delay_open_at", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
         "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_tail", "call_at", "codec", "events",
         "last_error", "outbox", "outgoing", "peer_open", "rearm", "retries", "state", "wire_open",
     )  # fmt: skip
@@ -124,7 +124,6 @@ class Session:
         self._pending: Notification | None = None
         self._message: Update | RouteRefresh | None = None
         self._now = 0.0
-        self._error = False
         self._damp = 0.0
         self._last_error_at = -_NEVER
         self._hold = 0.0
@@ -144,6 +143,11 @@ class Session:
             self._arm_retry(self._config.start_delay)
         else:
             self._step(Event.START)
+
+    def wait(self, now: float) -> None:
+        """Idle, and to be given a connection that the neighbour has made: no dial, whatever the configuration says."""
+        self._now = now
+        self._step(Event.START_PASSIVE)
 
     def stop(self, subcode: Cease, now: float) -> None:
         """Administrative end: a Cease if there is somebody to hear it, then Idle for good."""
@@ -170,7 +174,6 @@ class Session:
         """TCP is not there, or not any more. ``reason`` is the system's word for it."""
         self._now = now
         self.last_error = f"Socket: {reason}"
-        self._error = False
         self._step(Event.TCP_FAILS)
 
     def receive(self, data: bytes, now: float) -> None:
@@ -201,7 +204,6 @@ class Session:
         if self._hold_at <= now:
             self._hold_at = _NEVER
             self.last_error = "BGP Error: Hold timer expired"
-            self._error = True
             self._step(Event.HOLD_EXPIRES)
         if self._keepalive_at <= now:
             self._keepalive_at = _NEVER
@@ -263,7 +265,9 @@ class Session:
             return
         if isinstance(message, Notification):
             self.last_error = f"Received: {describe(message.code, message.subcode)}"
-            self._error = True
+            if (message.code, message.subcode) == (Code.CEASE, Cease.COLLISION):
+                self._step(Event.COLLISION_CEASE)
+                return
         elif isinstance(message, Update | RouteRefresh):
             self._message = message
         self._step(_EVENT_OF[type(message)])
@@ -293,7 +297,6 @@ class Session:
 
     def _fail(self, error: RemoteProtocolError) -> None:
         self.last_error = f"BGP Error: {describe(error.code, error.subcode)}"
-        self._error = True
         self._pending = Notification(error.code, error.subcode, error.data)
         self._step(Event.MESSAGE_ERROR)
 
@@ -326,12 +329,15 @@ class Session:
     def _send_fsm_error(self) -> None:
         subcode = _UNEXPECTED_IN[self.state]
         self.last_error = f"BGP Error: {describe(Code.FSM, subcode)}"
-        self._error = True
         self.outbox.append(self.codec.encode(Notification(Code.FSM, subcode)))
 
     def _start_connect_retry(self) -> None:
         if not self._config.passive:
             self._arm_retry(self._config.connect_retry)
+
+    def _start_connect_delay(self) -> None:
+        if not self._config.passive:
+            self._arm_retry(self._config.connect_delay)
 
     def _arm_retry(self, seconds: float) -> None:
         self._retry_at = self._now + seconds * (1.0 - 0.25 * self._jitter())
@@ -379,15 +385,10 @@ class Session:
 
     def _damp_oscillation(self) -> None:
         config = self._config
-        if self._error:
-            forgotten = self._now - self._last_error_at > config.idle_hold_forget
-            self._damp = config.idle_hold_min if forgotten else min(2 * self._damp, config.idle_hold_max)
-            self._last_error_at = self._now
-            wait = self._damp
-        else:
-            wait = config.connect_delay
-        self._error = False
-        self._idle_hold_at = self._now + wait * (1.0 - 0.25 * self._jitter())
+        forgotten = self._now - self._last_error_at > config.idle_hold_forget
+        self._damp = config.idle_hold_min if forgotten else min(2 * self._damp, config.idle_hold_max)
+        self._last_error_at = self._now
+        self._idle_hold_at = self._now + self._damp * (1.0 - 0.25 * self._jitter())
         self.rearm = True
 
     def _deliver(self) -> None:
@@ -404,6 +405,7 @@ _DO: dict[Action, Callable[[Session], None]] = {
     Action.SEND_HOLD_EXPIRED: Session._send_hold_expired,
     Action.SEND_FSM_ERROR: Session._send_fsm_error,
     Action.START_CONNECT_RETRY: Session._start_connect_retry,
+    Action.START_CONNECT_DELAY: Session._start_connect_delay,
     Action.STOP_CONNECT_RETRY: Session._stop_connect_retry,
     Action.START_DELAY_OPEN: Session._start_delay_open,
     Action.STOP_DELAY_OPEN: Session._stop_delay_open,
