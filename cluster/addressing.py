@@ -62,7 +62,9 @@ def endpoints(addresses: Sequence[Address], port: int, *, wide: bool) -> dict[Ad
             )
         return {address: (NARROW_HOST, port + index) for index, address in enumerate(addresses)}
     if len(addresses) >= _PAIRS:
-        raise AddressingError(f"{len(addresses)} nodes are more than the addresses of {LOOPBACK_NETWORK}.0.0/16")
+        raise AddressingError(
+            f"{len(addresses)} nodes are more than the addresses of {LOOPBACK_NETWORK}.0.0/16"
+        )
     pairs = {address: int.from_bytes(address[2:], "big") for address in addresses if _is_generated(address)}
     taken = set(pairs.values())
     free = (pair for pair in range(1, _PAIRS) if pair not in taken)

@@ -87,7 +87,9 @@ class Verdict:
 
     def to_wire(self) -> list[Any]:
         """Plain values for the shard's answer; ``from_wire`` is the way back."""
-        differences = [[each.node, each.prefix, each.expected, each.found, each.why] for each in self.differences]
+        differences = [
+            [each.node, each.prefix, each.expected, each.found, each.why] for each in self.differences
+        ]
         return [self.revision, self.expected, self.programmed, self.missing, self.extra, differences]
 
     @classmethod

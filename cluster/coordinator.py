@@ -203,7 +203,10 @@ class Coordinator:
                 ):
                     self._asked.add(number)
                     nursery.start_soon(self._judge, number, expectation)
-            if self.jury.progress.session_ends >= expectation.session_ends and self.milestones.sessions is None:
+            if (
+                self.jury.progress.session_ends >= expectation.session_ends
+                and self.milestones.sessions is None
+            ):
                 self.milestones.sessions = now
             if self.converged and self.milestones.converged is None:
                 self.milestones.converged = now
@@ -260,11 +263,16 @@ class Coordinator:
         self._wake()
 
     async def judge_now(self) -> None:
-        """Every living shard's word on things as they are, whether or not it is time."""
+        """Every living shard's word on things as they are, whether or not it is time.
+
+        When all tables are right the cluster has converged, though sessions may be missing.
+        """
         expectation = self._expect()
         async with trio.open_nursery() as nursery:
             for number in [*self._connections]:
                 nursery.start_soon(self._judge, number, expectation)
+        if self.jury.converged(self._store.revision):
+            self.milestones.converged = self._clock()
 
     # -- ClusterControl -------------------------------------------------------------------------------------------
 
@@ -306,7 +314,9 @@ class Coordinator:
         if verdict.equal:
             return "converging"
         first = f"; first: {verdict.differences[0]}" if verdict.differences else ""
-        return f"not converged: {verdict.missing:,} routes missing or wrong, {verdict.extra:,} too many{first}"
+        return (
+            f"not converged: {verdict.missing:,} routes missing or wrong, {verdict.extra:,} too many{first}"
+        )
 
     async def birdc(self, node: str, command: str) -> str:
         text: str = await self._ask_node(node, "birdc", command)

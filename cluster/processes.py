@@ -74,9 +74,7 @@ def describe_end(exit_code: int) -> str:
 class Processes:
     """The shards of one cluster. ``serve`` runs in each: it gets the shard's place in ``nodes`` and its stream."""
 
-    def __init__(
-        self, nodes: Sequence[tuple[str, ...]], serve: Callable[[int, socket.socket], None]
-    ) -> None:
+    def __init__(self, nodes: Sequence[tuple[str, ...]], serve: Callable[[int, socket.socket], None]) -> None:
         self.shards: list[ShardProcess] = []
         self._nodes = nodes
         self._serve = serve

@@ -70,6 +70,7 @@ class Job:
 
 def serve(job: Job, stream: socket.socket) -> None:
     """The life of a shard process, up to the end of the coordinator."""
+
     async def main() -> None:
         await Shard(job, stream).run()
 

@@ -81,7 +81,9 @@ class World:
 
     @property
     def bgp_configuration(self) -> BGPConfiguration | None:
-        return next((each for each in self.of_kind(BGPConfiguration) if each.metadata.name == "default"), None)
+        return next(
+            (each for each in self.of_kind(BGPConfiguration) if each.metadata.name == "default"), None
+        )
 
     def addresses(self) -> dict[str, Address]:
         return {node.metadata.name: node_address(node) for node in self.nodes}
@@ -185,7 +187,8 @@ def _configure_bgp(spec: Spec, resources: list[Resource]) -> Iterator[str]:
         mesh = not spec.route_reflectors
         resources.append(
             BGPConfiguration(
-                Metadata("default"), BGPConfigurationSpec(as_number=DEFAULT_AS, node_to_node_mesh_enabled=mesh)
+                Metadata("default"),
+                BGPConfigurationSpec(as_number=DEFAULT_AS, node_to_node_mesh_enabled=mesh),
             )
         )
     elif spec.route_reflectors:
@@ -295,7 +298,9 @@ def _check_pools(spec: Spec, pools: Iterable[IPPool], nodes: Sequence[Node]) -> 
         needed = count * _blocks_needed(spec, min(sizes.values()))
         there = sum(_block_count(by_name[name].spec.cidr, size) for name, size in sizes.items())
         if there < needed:
-            what = ", ".join(f"IPPool/{name} ({by_name[name].spec.cidr}, blocks /{sizes[name]})" for name in names)
+            what = ", ".join(
+                f"IPPool/{name} ({by_name[name].spec.cidr}, blocks /{sizes[name]})" for name in names
+            )
             yield (
                 f"{what}: {there:,} blocks are too few for the {count:,} nodes selected, "
                 f"which need {needed:,} ({_blocks_needed(spec, min(sizes.values()))} each)"

@@ -45,7 +45,9 @@ class Topology:
             NodeLoad(
                 name=name,
                 sessions=sessions,
-                routes=sessions * blocks_per_node * (nodes if self.reflectors and name not in self.reflectors else 1),
+                routes=sessions
+                * blocks_per_node
+                * (nodes if self.reflectors and name not in self.reflectors else 1),
             )
             for name, sessions in self.sessions.items()
         ]
@@ -115,7 +117,9 @@ def _explicit(
             remote: Collection[str] = _select(nodes, spec.peer_selector)
         else:
             # An IPv4 peerIP may carry a port behind a colon.
-            name = by_address.get(spec.peer_ip.rpartition(":")[0] if spec.peer_ip.count(":") == 1 else spec.peer_ip)
+            name = by_address.get(
+                spec.peer_ip.rpartition(":")[0] if spec.peer_ip.count(":") == 1 else spec.peer_ip
+            )
             remote = [name] if name is not None and by_as[name] == (spec.as_number or default_as) else []
         both = spec.reverse_peering != "Manual"
         for one in local:

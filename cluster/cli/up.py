@@ -34,7 +34,12 @@ class _Shards(click.ParamType[int | None]):
 
 
 @click.command()
-@click.option("--nodes", type=int, metavar="N", help="How many nodes; those of the manifests count. [default: the manifests', or 20]")
+@click.option(
+    "--nodes",
+    type=int,
+    metavar="N",
+    help="How many nodes; those of the manifests count. [default: the manifests', or 20]",
+)
 @click.option(
     "-f",
     "--filename",
@@ -43,35 +48,60 @@ class _Shards(click.ParamType[int | None]):
     metavar="FILE|DIR|-",
     help="Calico v3 YAML or JSON to load first; may be repeated.",
 )
-@click.option("--pods-per-node", type=int, default=2, show_default=True, metavar="N", help="Pods on every node.")
-@click.option("--blocks-per-node", type=int, default=1, hidden=True, help="Blocks that every node has claimed.")
 @click.option(
-    "--route-reflectors", type=int, default=0, metavar="K", help="K route reflectors instead of the full mesh."
+    "--pods-per-node", type=int, default=2, show_default=True, metavar="N", help="Pods on every node."
+)
+@click.option(
+    "--blocks-per-node", type=int, default=1, hidden=True, help="Blocks that every node has claimed."
+)
+@click.option(
+    "--route-reflectors",
+    type=int,
+    default=0,
+    metavar="K",
+    help="K route reflectors instead of the full mesh.",
 )
 @click.option(
     "--hold-time",
     type=float,
     default=90.0,
-    show_default=True,
+    show_default="90",
     metavar="SECONDS",
     help="BGP hold time; a keepalive is sent every third of it.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
 @click.option(
-    "--shards", type=_Shards(), default="auto", show_default=True, help="Processes that the nodes are spread over."
+    "--shards",
+    type=_Shards(),
+    default="auto",
+    show_default=True,
+    metavar="auto|K",
+    help="Processes that the nodes are spread over.",
 )
 @click.option(
     "--timeout",
     type=float,
     default=300.0,
-    show_default=True,
+    show_default="300",
     metavar="SECONDS",
     help="How long to wait for convergence.",
 )
 @click.option("--once", is_flag=True, help="Exit after convergence: 0 when every FIB is right, else 1.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format.")
 @click.option(
-    "--bgp-port", type=int, default=1790, show_default=True, metavar="PORT", help="Where the nodes listen, on 127.77.x.y."
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
+)
+@click.option(
+    "--bgp-port",
+    type=int,
+    default=1790,
+    show_default=True,
+    metavar="PORT",
+    help="Where the nodes listen, on 127.77.x.y.",
 )
 @name_option
 def up(once: bool, output: str, **options: object) -> None:

@@ -116,9 +116,13 @@ def outcome_lines(outcome: Outcome) -> list[str]:
             line + f"{judged:,} of {outcome.nodes:,} FIBs are exactly what the datastore asks for; "
             f"{counted(outcome.nodes_down, 'node')} down"
         ]
-    parts = [f"{outcome.sessions_established:,} of {counted(outcome.sessions_expected, 'session')} Established"]
+    parts = [
+        f"{outcome.sessions_established:,} of {counted(outcome.sessions_expected, 'session')} Established"
+    ]
     if outcome.routes_missing or outcome.routes_extra:
-        parts.append(f"{outcome.routes_missing:,} of {counted(outcome.routes_expected, 'route')} missing or wrong")
+        parts.append(
+            f"{outcome.routes_missing:,} of {counted(outcome.routes_expected, 'route')} missing or wrong"
+        )
     if outcome.routes_extra:
         parts.append(f"{outcome.routes_extra:,} too many")
     if outcome.lost:

@@ -67,11 +67,6 @@ class BarScreen:
 
     async def __aenter__(self) -> BarScreen:
         self._bars = await trio.to_thread.run_sync(_make_bars, self._out)
-        self._tasks = tuple(
-            self._bars.add_task(name, total=None, unit=unit)
-            for name, unit in (("nodes", ""), ("sessions", "Established"), ("routes", "in the FIBs"))
-        )
-        self._bars.start()
         return self
 
     async def __aexit__(
@@ -84,6 +79,12 @@ class BarScreen:
     def progress(self, seconds: float, progress: Progress, goal: Goal) -> None:
         if self._bars is None:
             return
+        if not self._tasks:
+            self._tasks = tuple(
+                self._bars.add_task(name, total=0, unit=unit)
+                for name, unit in (("nodes", ""), ("sessions", "Established"), ("routes", "in the FIBs"))
+            )
+            self._bars.start()
         done = (progress.nodes, progress.session_ends // 2, progress.routes)
         for task, now, total in zip(self._tasks, done, (goal.nodes, goal.sessions, goal.routes), strict=True):
             self._bars.update(task, completed=now, total=total)

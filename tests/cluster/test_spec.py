@@ -20,7 +20,9 @@ def node(name: str, address: str = "", **labels: str) -> Node:
     )
 
 
-def pool(name: str, cidr: str, selector: str = "all()", block_size: int = 26, disabled: bool = False) -> IPPool:
+def pool(
+    name: str, cidr: str, selector: str = "all()", block_size: int = 26, disabled: bool = False
+) -> IPPool:
     return IPPool(
         Metadata(name),
         IPPoolSpec(cidr=cidr, block_size=block_size, node_selector=selector, disabled=disabled),
@@ -54,10 +56,17 @@ def test_without_manifests_it_is_a_fresh_calico() -> None:
 
 @pytest.mark.parametrize(
     ("nodes", "blocks", "cidr"),
-    [(512, 1, "192.168.0.0/16"), (513, 1, "172.16.0.0/12"), (50, 1000, "10.128.0.0/9"), (50, 160, "172.16.0.0/12")],
+    [
+        (512, 1, "192.168.0.0/16"),
+        (513, 1, "172.16.0.0/12"),
+        (50, 1000, "10.128.0.0/9"),
+        (50, 160, "172.16.0.0/12"),
+    ],
 )
 def test_the_default_pool_is_at_most_half_used(nodes: int, blocks: int, cidr: str) -> None:
-    assert [each.spec.cidr for each in build(Spec(nodes=nodes, blocks_per_node=blocks)).of_kind(IPPool)] == [cidr]
+    assert [each.spec.cidr for each in build(Spec(nodes=nodes, blocks_per_node=blocks)).of_kind(IPPool)] == [
+        cidr
+    ]
 
 
 def test_the_default_pool_is_not_where_the_nodes_live() -> None:
@@ -94,7 +103,9 @@ def test_route_reflectors_are_the_documented_pattern() -> None:
     world = build(Spec(nodes=10, route_reflectors=2))
     reflectors = [each for each in world.nodes if each.metadata.labels.get("route-reflector") == "true"]
     assert [each.metadata.name for each in reflectors] == ["node-001", "node-002"]
-    assert {each.spec.bgp and each.spec.bgp.route_reflector_cluster_id for each in reflectors} == {"244.0.0.1"}
+    assert {each.spec.bgp and each.spec.bgp.route_reflector_cluster_id for each in reflectors} == {
+        "244.0.0.1"
+    }
     assert world.bgp_configuration is not None
     assert world.bgp_configuration.spec.node_to_node_mesh_enabled is False
     topology = derive(world.nodes, world.bgp_configuration, world.of_kind(BGPPeer))
@@ -108,9 +119,10 @@ def test_route_reflectors_and_a_manifest_that_wants_the_mesh_contradict_each_oth
     configuration = BGPConfiguration(
         Metadata("default"), BGPConfigurationSpec(node_to_node_mesh_enabled=True, as_number=65001)
     )
-    assert "BGPConfiguration/default has nodeToNodeMeshEnabled: true" in problems(
-        Spec(nodes=4, route_reflectors=1), configuration
-    )[0]
+    assert (
+        "BGPConfiguration/default has nodeToNodeMeshEnabled: true"
+        in problems(Spec(nodes=4, route_reflectors=1), configuration)[0]
+    )
     silent = BGPConfiguration(Metadata("default"), BGPConfigurationSpec(as_number=65001))
     made = build(Spec(nodes=4, route_reflectors=1), [silent]).bgp_configuration
     assert made is not None
@@ -138,7 +150,10 @@ def test_a_pool_too_small_for_its_nodes_is_refused_with_the_sum() -> None:
 def test_a_selective_pool_is_held_against_the_nodes_that_have_no_other() -> None:
     rack = [node(f"r{i}", f"10.0.0.{i}", rack="1") for i in range(1, 4)]
     tight = pool("tight", "10.9.0.0/25", "rack == '1'")
-    assert "3 nodes selected" in problems(Spec(nodes=6), *rack, tight, pool("off", "10.8.0.0/16", "!has(rack)"))[0]
+    assert (
+        "3 nodes selected"
+        in problems(Spec(nodes=6), *rack, tight, pool("off", "10.8.0.0/16", "!has(rack)"))[0]
+    )
     build(Spec(nodes=6), [*rack, tight, pool("all", "10.8.0.0/16")])
 
 

@@ -34,7 +34,12 @@ def test_a_mesh_is_everybody_with_everybody() -> None:
 
 
 def test_a_reflector_is_outside_the_mesh() -> None:
-    assert count(derive([*NODES[:3], node("r", 9, cluster="1.1.1.1")], None, [])) == {"a": 2, "b": 2, "c": 2, "r": 0}
+    assert count(derive([*NODES[:3], node("r", 9, cluster="1.1.1.1")], None, [])) == {
+        "a": 2,
+        "b": 2,
+        "c": 2,
+        "r": 0,
+    }
 
 
 def test_nodes_of_two_systems_do_not_agree_on_the_mesh() -> None:

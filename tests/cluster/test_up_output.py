@@ -38,16 +38,20 @@ GOOD = Outcome(
     memory_bytes=190_400_000,
 )
 MISSING = Difference(
-    node="node-003", prefix="192.168.4.64/26", expected="via 10.77.0.17", found="", why="no session with node-017"
+    node="node-003",
+    prefix="192.168.4.64/26",
+    expected="via 10.77.0.17",
+    found="",
+    why="no session with node-017",
 )
-LOST = LostShard(
-    number=2, how="was killed by signal 9", nodes=tuple(f"node-{i:03}" for i in range(68, 135))
-)
+LOST = LostShard(number=2, how="was killed by signal 9", nodes=tuple(f"node-{i:03}" for i in range(68, 135)))
 
 
 def test_the_header_is_the_sum() -> None:
     shards = (tuple("a" * 67), tuple("b" * 67), tuple("c" * 66))
-    plan = Plan(topology="full mesh", sessions=19_900, sockets=39_800, descriptors=20_000, memory=0, shards=shards)
+    plan = Plan(
+        topology="full mesh", sessions=19_900, sockets=39_800, descriptors=20_000, memory=0, shards=shards
+    )
     assert header(plan) == (
         "tortie: 200 nodes, full mesh: 19,900 sessions, 39,800 sockets; "
         "limit 20,000 descriptors a process -> 3 shards"
@@ -59,7 +63,9 @@ def test_the_header_is_the_sum() -> None:
 
 def test_a_line_of_progress_counts_sessions_and_not_their_ends() -> None:
     line = progress_line(
-        1.0, Progress(nodes=200, session_ends=19_900, routes=123), Goal(nodes=200, sessions=19_900, routes=40_400)
+        1.0,
+        Progress(nodes=200, session_ends=19_900, routes=123),
+        Goal(nodes=200, sessions=19_900, routes=40_400),
     )
     assert line == "   1.0 s  nodes 200/200  sessions 9,950/19,900 Established  routes 123/40,400 in the FIBs"
 

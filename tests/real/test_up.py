@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -290,3 +291,33 @@ def test_a_busy_port_is_named(start: Start) -> None:
         up = start("--nodes", "3", port=port)
         assert up.end() == 2
     assert f"127.77.0.2:{port} (for node-002) is in use" in up.process.communicate()[1]
+
+
+def test_a_terminal_gets_bars(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster", "up", "--nodes", "3", "--once", "--bgp-port", str(free_port())],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "TERM": "xterm",
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "XDG_RUNTIME_DIR": str(tmp_path),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+    )
+    os.close(theirs)
+    drawn = b""
+    try:
+        while data := os.read(ours, 65536):
+            drawn += data
+    except OSError:
+        pass  # Linux's way to say that the other end of a terminal is closed
+    os.close(ours)
+    assert process.wait(PATIENCE) == 0
+    text = drawn.decode()
+    assert "━" in text
+    assert "3/3 Established" in text
+    assert "all 3 FIBs are exactly what the datastore asks for" in text
