@@ -79,6 +79,7 @@ class SessionConfig:
 
 
 _NEVER = math.inf
+_ESTABLISHED = State.ESTABLISHED  # an enumeration's members are slow to reach
 _UNEXPECTED_IN = {
     State.OPEN_SENT: FsmError.UNEXPECTED_IN_OPENSENT,
     State.OPEN_CONFIRM: FsmError.UNEXPECTED_IN_OPENCONFIRM,
@@ -96,7 +97,7 @@ class Session:
     """See the module. Fields without an underscore are for reading."""
 
     __slots__ = (
-        "_config", "_damp", "_delay_open_at", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
+        "_config", "_connected", "_damp", "_delay_open_at", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
         "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_tail", "call_at", "codec", "events",
         "last_error", "outbox", "outgoing", "peer_open", "rearm", "retries", "state", "wire_open",
     )  # fmt: skip
@@ -120,6 +121,7 @@ class Session:
         """Set when ``next_timer`` may have become earlier; the owner clears it."""
         self.call_at = math.inf
         """The owner's: when it will call ``handle_timer``."""
+        self._connected = False
         self._tail = b""
         self._pending: Notification | None = None
         self._message: Update | RouteRefresh | None = None
@@ -133,8 +135,9 @@ class Session:
     # --- inputs -----------------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """Idle, and wanted up. Harmless in any other state."""
+        """Idle, and wanted up: at once, even if an error would have it wait. Harmless in any other state."""
         self._now = now
+        self._idle_hold_at = _NEVER
         if self._config.passive:
             self._step(Event.START_PASSIVE)
         elif self._config.start_delay > 0 and self.state is State.IDLE:
@@ -147,6 +150,7 @@ class Session:
     def wait(self, now: float) -> None:
         """Idle, and to be given a connection that the neighbour has made: no dial, whatever the configuration says."""
         self._now = now
+        self._idle_hold_at = _NEVER
         self._step(Event.START_PASSIVE)
 
     def stop(self, subcode: Cease, now: float) -> None:
@@ -163,21 +167,35 @@ class Session:
         self._step(Event.COLLISION_DUMP)
 
     def connected(self, now: float, *, outgoing: bool) -> None:
-        """TCP is there."""
+        """TCP is there. An Idle session refuses it."""
         self._now = now
+        if self.state is State.IDLE:
+            self.events.append(Signal.CLOSE)
+            return
         self.outgoing = outgoing
         self._tail = b""
+        self._connected = True
         delayed = self._config.delay_open > 0
         self._step(Event.TCP_CONNECTED_DELAY_OPEN if delayed else Event.TCP_CONNECTED)
 
     def connection_failed(self, reason: str, now: float) -> None:
-        """TCP is not there, or not any more. ``reason`` is the system's word for it."""
+        """TCP is not there, or not any more. ``reason`` is the system's word for it.
+
+        Of a connection that is given up already it says nothing new.
+        """
         self._now = now
+        if not self._connected and self.state is not State.CONNECT:
+            return
         self.last_error = f"Socket: {reason}"
         self._step(Event.TCP_FAILS)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Bytes from the neighbour, cut anywhere. What breaks the rules ends the session, never raises."""
+        """Bytes from the neighbour, cut anywhere. What breaks the rules ends the session, never raises.
+
+        Nothing is heard from a connection that is given up.
+        """
+        if not self._connected:
+            return
         self._now = now
         if self._tail:
             data = self._tail + data
@@ -186,15 +204,17 @@ class Session:
             for frame in frames:
                 message = self.codec.decode(frame)
                 # Most messages of a session's life by far: no table look-up for them.
-                if self.state is State.ESTABLISHED and type(message) is Update:
+                if self.state is _ESTABLISHED and type(message) is Update:
                     self._hold_at = now + self._hold
                     if message.nlri:
                         self._check_update(message)
                     self.events.append(message)
                 else:
                     self._handle(message)
-                    if self.state is State.IDLE:
+                    if not self._connected:
                         return
+            if self._tail and frames:
+                wire.split(self._tail)  # a bad header behind good frames
         except RemoteProtocolError as error:
             self._fail(error)
 
@@ -307,6 +327,7 @@ class Session:
 
     def _drop(self) -> None:
         self._tail = b""
+        self._connected = False
         self.events.append(Signal.CLOSE)
 
     def _send_open(self) -> None:
@@ -362,7 +383,8 @@ class Session:
         hold = min(self._config.hold_time, float(self.peer_open.hold_time))
         if hold:
             self._hold = hold
-            self._keepalive = self._config.keepalive_time or hold / 3
+            # RFC 4271 4.4: a third at most, though the configured time may suit a longer hold time of ours.
+            self._keepalive = min(self._config.keepalive_time or hold, hold / 3)
         else:
             # RFC 4271 4.2: zero means neither timer runs.
             self._hold, self._keepalive = _NEVER, 0.0

@@ -66,6 +66,9 @@ CACHE_BYTES = 16 << 20
 """How many bytes of frames the cache remembers before it starts anew: 1,000 nodes behind 4 reflectors need 1 MB,
 50 nodes with 1,000 routes each 0.4 MB."""
 
+MAX_ATTRIBUTES = 25_000
+"""Octets of attributes in one UPDATE that we take. More would not leave room for MAX_NLRI prefixes when they are told on."""
+
 MAX_ERROR_DATA = 1024
 """How much of an erroneous attribute a NOTIFICATION gives back: it has to fit a frame, and nobody reads more."""
 
@@ -262,7 +265,7 @@ def _decode_capabilities(offered: Any) -> Capabilities:
 
 # --- UPDATE -----------------------------------------------------------------------------------------------------
 
-def _decode_update(codec: Codec, body: Any, _: bytes) -> Update:
+def _decode_update(codec: Codec, body: Any, frame: bytes) -> Update:
     if not isinstance(body, tuple) or len(body) != 5:
         raise _malformed("an UPDATE has five fields")
     family, path_id, withdrawn, attributes, nlri = body
@@ -276,6 +279,8 @@ def _decode_update(codec: Codec, body: Any, _: bytes) -> Update:
         if attributes is not None:
             raise _malformed("path attributes without NLRI")
         return Update(family=family, withdrawn=withdrawn, path_id=path_id)
+    if len(frame) - (len(nlri) + len(withdrawn)) * (len(nlri[0]) + 2) > MAX_ATTRIBUTES:
+        raise _malformed(f"more than {MAX_ATTRIBUTES:,} octets of path attributes")
     try:
         decoded = codec.attributes.intern(attribute_list.decode(attributes, family))
     except attribute_list.WrongAttribute as error:
