@@ -55,7 +55,7 @@ class Host:
 
     def changed(self, keys: Iterable[Key]) -> None:
         """The View is different: wake the nodes that this concerns."""
-        concerned: Iterable[str] = self.view.touched
+        concerned = self.view.take_touched()
         if any(key[0] not in NODE_KINDS for key in keys):
             concerned = self.nodes
         for name in concerned:

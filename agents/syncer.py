@@ -60,8 +60,7 @@ class View:
         self._kinds: dict[str, dict[Key, Resource]] = {}
         self._nodes: dict[tuple[str, str], dict[Key, Resource]] = {}  # (kind, node), for NODE_KINDS
         self._versions: dict[str, int] = {}
-        self.touched: set[str] = set()
-        """The nodes whose own resources (NODE_KINDS) the last message changed."""
+        self._touched: dict[str, None] = {}
         self._snapshot: dict[Key, Document] | None = None  # what has come of a snapshot that is not whole
 
     def get(self, kind: str, name: str, namespace: str = "") -> Resource | None:
@@ -79,6 +78,14 @@ class View:
         """Grows with every change of the kind: the revision at which it was seen (or a little more, when a new
         filter brought changes without a new revision)."""
         return self._versions.get(kind, 0)
+
+    def take_touched(self) -> Iterable[str]:
+        """The nodes whose own resources (NODE_KINDS) have changed since the last time somebody asked, first come first.
+
+        Not of the last message only: several may arrive at once.
+        """
+        touched, self._touched = self._touched, {}
+        return touched
 
     def apply(self, message: Snapshot | InSync | Deltas) -> list[Key]:
         """The keys of what is different now. Raises RemoteProtocolError for a message that cannot come now."""
@@ -101,7 +108,6 @@ class View:
 
     def _update(self, revision: int, updated: Iterable[Document], deleted: Iterable[Key]) -> list[Key]:
         self.revision = revision
-        self.touched.clear()
         changed = [key for key in deleted if self._replace(key, None)]
         for document in updated:
             key = key_of(document)
@@ -132,13 +138,13 @@ class View:
         if kind in NODE_KINDS:
             if old is not None:
                 where = kind, _node(old)
-                self.touched.add(where[1])
+                self._touched[where[1]] = None
                 of_node = self._nodes[where]
                 del of_node[key]
                 if not of_node:
                     del self._nodes[where]
             if new is not None:
-                self.touched.add(_node(new))
+                self._touched[_node(new)] = None
                 self._nodes.setdefault((kind, _node(new)), {})[key] = new
         return True
 

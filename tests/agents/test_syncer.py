@@ -112,6 +112,17 @@ def test_a_snapshot_at_the_same_revision_with_other_contents_is_another_version(
     assert first < second < view.version("BlockAffinity")
 
 
+def test_nodes_touched_by_several_messages_are_all_named_once() -> None:
+    """What one read brings may be many messages; whoever wakes nodes hears of them together."""
+    view = View()
+    snapshot(view, 1)
+    view.apply(Deltas(2, documents(at(affinity("a", "cat"), 2)), ()))
+    view.apply(Deltas(3, documents(at(endpoint("p", "ant"), 3)), ()))
+    view.apply(Deltas(4, documents(at(node("bee"), 4)), ()))
+    assert list(view.take_touched()) == ["cat", "ant"]
+    assert list(view.take_touched()) == []
+
+
 def test_mappings_are_live() -> None:
     view = View()
     snapshot(view, 1, at(node("ant"), 1))
