@@ -1,0 +1,343 @@
+"""An update group: whatever happens, each member has been told the group's table without its own routes, and no more."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from agents.speaker import groups
+from agents.speaker.decision import PREFERENCE_BGP, PREFERENCE_STATIC, Path
+from agents.speaker.groups import UpdateGroup
+from agents.speaker.links import HIGH_WATER, Link
+from agents.speaker.peer import Peer
+from agents.speaker.policy import ExportClass, may_tell, rewrite
+from protocol.bgp.attributes import Attributes
+from protocol.bgp.messages import Update
+from protocol.bgp.wire import Codec, split
+from protocol.prefix import IPV4, Address, Prefix
+from tests.strategies.speaker import LOCAL_AS, as_path, block, host, neighbour
+
+PREFIXES = [block(number) for number in range(6)]
+REFUSED = PREFIXES[5]
+CLASS = ExportClass(
+    internal=True, local_as=LOCAL_AS, local_address=host(9), rr_client=True, cluster_id=Address(b"\1\1\1\1")
+)
+
+
+@attrs.define
+class Member:
+    """What one neighbour heard since its session came up."""
+
+    view: dict[Prefix, Attributes] = attrs.field(factory=dict)
+    ends_of_rib: int = 0
+    announced: int = 0
+    withdrawn: int = 0
+
+
+def accepts(prefix: Prefix) -> bool:
+    return prefix != REFUSED
+
+
+@attrs.define
+class World:
+    """One group, its neighbours and what they heard."""
+
+    key: ExportClass = CLASS
+    codec: Codec = attrs.field(factory=Codec)
+    heard: dict[Peer, Member] = attrs.field(factory=dict)
+    sent: list[tuple[Peer, bytes]] = attrs.field(factory=list)
+    group: UpdateGroup = attrs.field(init=False)
+    best: dict[Prefix, Path] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.group = UpdateGroup(
+            self.key, family=IPV4, router_id=host(9), priority=1024, codec=self.codec, send=self._send
+        )
+
+    def _send(self, peer: Peer, data: bytes, announced: int, withdrawn: int) -> None:
+        member = self.heard[peer]
+        self.sent.append((peer, data))
+        frames, tail = split(data)
+        assert not tail
+        assert frames, "nothing is not sent"
+        counted = [0, 0]
+        for frame in frames:
+            update = self.codec.decode(frame)
+            assert isinstance(update, Update)
+            if update.is_end_of_rib:
+                member.ends_of_rib += 1
+                assert member.view == self.owed_to(peer), "End-of-RIB comes after the routes of the moment"
+            for prefix in update.withdrawn:
+                assert prefix in member.view, "a withdrawal of what it was never told"
+                del member.view[prefix]
+            if update.attributes is not None:
+                member.view.update(dict.fromkeys(update.nlri, update.attributes))
+            counted[0] += len(update.nlri)
+            counted[1] += len(update.withdrawn)
+        assert counted == [announced, withdrawn]
+
+    def owed_to(self, peer: Peer) -> dict[Prefix, Attributes]:
+        return {prefix: said for prefix, (said, source) in self.group.adj_rib_out.items() if source is not peer}
+
+    def route(self, prefix: Prefix, source: Peer | None, said: Attributes | None) -> None:
+        """This is the best route now, or there is none; the source's Adj-RIB-In follows."""
+        old = self.best.pop(prefix, None)
+        if old is not None and old.peer is not None and old.peer is not source:
+            del old.peer.adj_rib_in[prefix]
+        if said is None:
+            if old is not None and old.peer is source and source is not None:
+                del source.adj_rib_in[prefix]
+            path = None
+        else:
+            preference = PREFERENCE_STATIC if source is None else PREFERENCE_BGP
+            path = self.best[prefix] = Path(source, self.codec.attributes.intern(said), (), preference)
+            if source is not None:
+                source.adj_rib_in[prefix] = path.attributes
+        self.group.note((prefix,), path)
+
+    def join(self, peer: Peer) -> Member:
+        peer.up = True
+        peer.link = Link(peer.address)
+        self.heard[peer] = Member()
+        self.group.joined(peer)
+        return self.heard[peer]
+
+    def leave(self, peer: Peer) -> None:
+        peer.up = False
+        peer.link = None
+        del self.heard[peer]
+        self.group.left(peer)
+        for prefix in [prefix for prefix, path in self.best.items() if path.peer is peer]:
+            self.route(prefix, peer, None)
+
+    def flush(self) -> None:
+        self.group.flush(accepts)
+
+    def drain(self) -> None:
+        for peer in self.heard:
+            assert peer.link is not None
+            peer.link.queued = 0
+        self.flush()
+        while self.group.lagging:
+            self.flush()
+
+
+ATTRIBUTES = [
+    Attributes(next_hop=host(1), local_pref=100),
+    Attributes(next_hop=host(2), local_pref=100),
+    Attributes(next_hop=host(1), local_pref=100, as_path=as_path(1)),
+]
+
+
+class UpdateGroupMachine(RuleBasedStateMachine):
+    """Members 0-2 are clients, 3 is an iBGP neighbour of another group, 4 an eBGP neighbour of another."""
+
+    clients = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(CLASS if self.clients else attrs.evolve(CLASS, rr_client=False, cluster_id=None))
+        self.peers = [neighbour(number) for number in range(4)] + [neighbour(4, peer_as=1)]
+        for peer in self.peers[3:]:
+            peer.up = True
+        self.just_left: set[Peer] = set()
+        """A new session takes an exchange of OPENs, and there is a flush after every batch of events."""
+
+    members = st.integers(0, 2)
+
+    @rule(prefix=st.sampled_from(PREFIXES), source=st.sampled_from((None, 0, 1, 2, 3, 4)), said=st.sampled_from(ATTRIBUTES))
+    def announce(self, prefix: Prefix, source: int | None, said: Attributes) -> None:
+        peer = None if source is None else self.peers[source]
+        if peer is None or peer.up:
+            self.world.route(prefix, peer, said)
+
+    @rule(prefix=st.sampled_from(PREFIXES))
+    def withdraw(self, prefix: Prefix) -> None:
+        path = self.world.best.get(prefix)
+        self.world.route(prefix, path.peer if path is not None else None, None)
+
+    @rule(member=members)
+    def join_or_leave(self, member: int) -> None:
+        peer = self.peers[member]
+        if peer.up:
+            self.world.leave(peer)
+            self.just_left.add(peer)
+        elif peer not in self.just_left:
+            self.world.join(peer)
+
+    @rule(member=members)
+    def refresh(self, member: int) -> None:
+        if self.peers[member].up:
+            self.world.group.refresh(self.peers[member])
+
+    @rule(member=members, full=st.booleans())
+    def fill_or_empty_link(self, member: int, *, full: bool) -> None:
+        link = self.peers[member].link
+        if link is not None:
+            link.queued = HIGH_WATER + 1 if full else 0
+
+    @rule()
+    def flush(self) -> None:
+        self.world.flush()
+        self.just_left.clear()
+
+    @precondition(lambda self: any(peer.up for peer in self.peers[:3]))
+    @rule()
+    def drain(self) -> None:
+        world = self.world
+        self.just_left.clear()
+        world.drain()
+        assert world.group.adj_rib_out == {
+            prefix: (rewrite(path.attributes, path.peer, world.key, router_id=host(9), priority=1024), path.peer)
+            for prefix, path in world.best.items()
+            if accepts(prefix) and may_tell(path.peer, world.key)
+        }
+        for peer, member in world.heard.items():
+            assert member.view == world.owed_to(peer)
+            assert member.ends_of_rib == 1
+            assert peer.owed is None
+
+    @invariant()
+    def a_lagging_member_is_owed_no_more_than_the_table(self) -> None:
+        for peer in self.world.group.lagging:
+            assert peer.owed is not None
+            assert peer.owed.keys() <= set(PREFIXES)
+
+    def teardown(self) -> None:
+        self.drain()
+
+
+class NoClientsMachine(UpdateGroupMachine):
+    """The same without reflection: iBGP is not re-told."""
+
+    clients = False
+
+
+UpdateGroupMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+NoClientsMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestClients = UpdateGroupMachine.TestCase
+TestNoClients = NoClientsMachine.TestCase
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_unconcerned_members_get_the_same_bytes(world: World) -> None:
+    peers = [neighbour(number) for number in range(4)]
+    for peer in peers:
+        world.join(peer)
+    world.flush()
+    assert len({id(data) for _, data in world.sent}) == 1
+    world.sent.clear()
+    world.route(PREFIXES[0], None, ATTRIBUTES[0])
+    world.route(PREFIXES[1], peers[3], ATTRIBUTES[1])
+    world.flush()
+    to = dict(world.sent)
+    assert to[peers[0]] is to[peers[1]] is to[peers[2]]
+    assert len(to[peers[3]]) < len(to[peers[0]]), "its own route is not told back"
+
+
+def test_the_source_of_everything_is_sent_nothing(world: World) -> None:
+    only = neighbour(1)
+    world.join(only)
+    world.flush()
+    world.sent.clear()
+    world.route(PREFIXES[0], only, ATTRIBUTES[0])
+    world.flush()
+    world.route(PREFIXES[0], only, ATTRIBUTES[1])
+    world.flush()
+    world.route(PREFIXES[0], only, None)
+    world.flush()
+    assert world.sent == []
+
+
+def test_a_route_that_changes_hands_is_withdrawn_from_the_new_hand(world: World) -> None:
+    one, other = neighbour(1), neighbour(2)
+    heard = {peer: world.join(peer) for peer in (one, other)}
+    for source in (one, other, None, other):
+        world.route(PREFIXES[0], source, ATTRIBUTES[0])
+        world.flush()
+        assert [peer for peer in heard if PREFIXES[0] not in heard[peer].view] == [source] * (source is not None)
+
+
+def test_a_flap_between_two_flushes_is_silence(world: World) -> None:
+    world.join(neighbour(1))
+    world.route(PREFIXES[0], None, ATTRIBUTES[0])
+    world.flush()
+    world.sent.clear()
+    world.route(PREFIXES[0], None, None)
+    world.route(PREFIXES[0], None, ATTRIBUTES[1])
+    world.route(PREFIXES[0], None, ATTRIBUTES[0])
+    world.flush()
+    assert world.sent == []
+
+
+def test_the_table_is_greeted_in_one_piece(world: World) -> None:
+    for prefix in PREFIXES[:4]:
+        world.route(prefix, None, ATTRIBUTES[0])
+    world.flush()
+    heard = world.join(neighbour(1))
+    world.flush()
+    assert (len(world.sent), len(heard.view), heard.ends_of_rib) == (1, 4, 1)
+
+
+def test_refresh_tells_everything_again_and_withdraws_nothing(world: World) -> None:
+    peer = neighbour(1)
+    world.join(peer)
+    world.route(PREFIXES[0], None, ATTRIBUTES[0])
+    world.route(PREFIXES[1], peer, ATTRIBUTES[0])
+    world.flush()
+    world.sent.clear()
+    world.group.refresh(peer)
+    world.flush()
+    [(_, data)] = world.sent
+    update = world.codec.decode(data)
+    assert isinstance(update, Update)
+    assert (update.nlri, update.withdrawn) == ((PREFIXES[0],), ())
+
+
+def test_a_large_table_goes_out_in_portions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "HIGH_WATER", 20)
+    monkeypatch.setattr(groups, "PUMP", 2)
+    for prefix in PREFIXES[:5]:
+        world.route(prefix, None, ATTRIBUTES[0])
+    world.flush()
+    peer = neighbour(1)
+    heard = world.join(peer)
+    world.flush()
+    assert (len(heard.view), heard.ends_of_rib) == (2, 0)
+    assert peer.link is not None
+    peer.link.queued = 21
+    world.flush()
+    assert len(heard.view) == 2, "a full link is given no more"
+    peer.link.queued = 20
+    world.flush()
+    assert (len(heard.view), heard.ends_of_rib) == (4, 0)
+    # What changes meanwhile is told once, as it is then; what goes before it was told is never mentioned.
+    [last] = set(PREFIXES[:5]) - heard.view.keys()
+    world.route(last, None, None)
+    world.flush()
+    assert (len(heard.view), heard.ends_of_rib) == (4, 1)
+
+
+def test_churn_costs_a_full_link_nothing(world: World) -> None:
+    peer = neighbour(1)
+    world.join(peer)
+    world.flush()
+    world.sent.clear()
+    assert peer.link is not None
+    peer.link.queued = HIGH_WATER + 1
+    for turn in range(50):
+        world.route(PREFIXES[turn % 3], None, ATTRIBUTES[turn % 2])
+        world.flush()
+    assert world.sent == []
+    assert peer.owed is not None
+    assert len(peer.owed) == 3
+    peer.link.queued = 0
+    world.flush()
+    assert len(world.sent) == 1
