@@ -139,7 +139,6 @@ def launch(
         Refused: a node's port was taken after all.
     """
     gc.disable()  # what is made from here on is meant to stay
-    store = _fill_store(prepared)
     addresses = prepared.world.addresses()
     job = partial(
         Job,
@@ -155,6 +154,8 @@ def launch(
     screen.line(header(prepared.plan))
     gc.freeze()  # so that no collection in a shard touches, and copies, what is shared
     with Processes(shards, serve_shard) as processes:
+        # After the fork: no shard looks into the store, and what they inherited of it would be memory for nothing.
+        store = _fill_store(prepared)
         gc.set_threshold(GC_THRESHOLD)
         gc.enable()
         run = _Run(prepared, store, processes, screen, run_file, born, settled, serving)
