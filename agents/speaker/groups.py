@@ -72,7 +72,9 @@ class UpdateGroup:
         """These prefixes have this best path now, or none."""
         if path is None or not may_tell(path.peer, self.key):
             # Nothing to tell; but it may have been told before.
-            if not self.adj_rib_out.keys().isdisjoint(prefixes) or not self._pending.keys().isdisjoint(prefixes):
+            if not self.adj_rib_out.keys().isdisjoint(prefixes) or (
+                self._pending and not self._pending.keys().isdisjoint(prefixes)
+            ):
                 self._pending.update(dict.fromkeys(prefixes, None))
             return
         self._pending.update(dict.fromkeys(prefixes, path))
@@ -91,7 +93,10 @@ class UpdateGroup:
 
     def refresh(self, peer: Peer) -> None:
         """ROUTE-REFRESH (RFC 2918): tell it everything again."""
-        self._fall_behind(peer, dict.fromkeys(self.adj_rib_out, True))
+        if peer in self.members:  # else it is about to be told everything for the first time
+            self._fall_behind(
+                peer, {prefix: source is not peer for prefix, (_, source) in self.adj_rib_out.items()}
+            )
 
     # --- what goes out ----------------------------------------------------------------------------------------------
 
@@ -121,7 +126,8 @@ class UpdateGroup:
             frames += [frame for _, frame in self._announcements(told)]
             for prefix in batch:
                 del peer.owed[prefix]
-            self._send(peer, b"".join(frames), len(told), len(withdrawn))
+            if frames:
+                self._send(peer, b"".join(frames), len(told), len(withdrawn))
         if not peer.owed:
             if peer.end_of_rib_owed:
                 self._send(peer, self._end_of_rib, 0, 0)

@@ -47,6 +47,7 @@ class Rib:
         self.local: dict[Prefix, Path] = {}
         self._peers: dict[Peer, None] = {}  # those that told anything, in the order in which they began
         self._changes: list[Change] = []
+        self._meds = False  # whether any route ever had one; see _lost
 
     def take_changes(self) -> list[Change]:
         changes, self._changes = self._changes, []
@@ -54,36 +55,34 @@ class Rib:
 
     def learn(self, peer: Peer, prefixes: Sequence[Prefix], attributes: Attributes) -> None:
         """The neighbour announces these prefixes; what it told of them before is replaced."""
-        path = self._path(peer, attributes)
         best = self.best
-        self._peers[peer] = None
-        if best.keys().isdisjoint(prefixes):
-            if len(prefixes) == 1:
-                prefix = prefixes[0]
-                best[prefix] = path
-                peer.adj_rib_in[prefix] = attributes
-            else:
-                best.update(dict.fromkeys(prefixes, path))
-                peer.adj_rib_in.update(dict.fromkeys(prefixes, attributes))
+        table = peer.adj_rib_in
+        if not table:
+            self._peers[peer] = None
+        if attributes.med:
+            self._meds = True
+        if len(prefixes) > 1 and best.keys().isdisjoint(prefixes):
+            path = self._path(peer, attributes)
+            best.update(dict.fromkeys(prefixes, path))
+            table.update(dict.fromkeys(prefixes, attributes))
             self._changes.append((prefixes, path))
             return
-        table = peer.adj_rib_in
         for prefix in prefixes:
             present = best.get(prefix)
+            if present is None:
+                table[prefix] = attributes
+                self._choose(prefix, self._path(peer, attributes))
+                continue
             replaced = table.get(prefix)
             table[prefix] = attributes
-            if replaced is attributes:
-                continue
-            if present is None:
-                self._choose(prefix, path)
-            elif replaced is not None:
-                self._decide(prefix)
-            else:
-                outcome = compare(path, present)
+            if replaced is None:
+                outcome = compare(peer, attributes, present)
                 if outcome == BETTER:
-                    self._choose(prefix, path)
+                    self._choose(prefix, self._path(peer, attributes))
                 elif outcome == UNDECIDED:
                     self._decide(prefix)
+            elif replaced is not attributes:
+                self._decide(prefix)
 
     def withdraw(self, peer: Peer, prefixes: Iterable[Prefix]) -> None:
         """The neighbour has these no more. Prefixes that it never announced are nothing."""
@@ -132,8 +131,10 @@ class Rib:
         return Path(peer, attributes, (attributes.next_hop,), preference)
 
     def _lost(self, peer: Peer, prefix: Prefix) -> None:
+        # A route that was neither the best nor one of its gateways is not missed; unless it was what ruled a third one out
+        # by its MED.
         present = self.best.get(prefix)
-        if present is None or present.peer is peer or len(present.hops) > 1:
+        if present is None or present.peer is peer or len(present.hops) > 1 or self._meds:
             self._decide(prefix)
 
     def _decide(self, prefix: Prefix) -> None:
@@ -151,6 +152,7 @@ class Rib:
             and present.peer is winner.peer
             and present.attributes is winner.attributes
             and present.hops == winner.hops
+            and present.preference == winner.preference  # all that tells a block from a workload
         ):
             return
         self._choose(prefix, winner)

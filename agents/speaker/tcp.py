@@ -9,8 +9,8 @@ A node's address is where its neighbours find it; ``endpoints`` says which loopb
 from the node's own loopback address, so the acceptor knows who calls. Where the system has only 127.0.0.1 the endpoints
 differ by port alone; then (``introduce``) the dialler's first bytes are its node address.
 
-Pacing: at most 64 dials of a node and 256 of a process are under way at once. An accept queue that overflows costs a second of
-SYN retransmission, which is more than the whole mesh needs.
+Pacing: at most 64 dials of a node and 256 of a process are under way at once, should they not succeed inside the system call. An
+accept queue that overflows costs a second of SYN retransmission, which is more than the whole mesh needs.
 
 Follows RFC 4271 only in being what a BGP speaker needs; all protocol is above.
 """
@@ -86,7 +86,8 @@ class TcpLinks:
         self._links: dict[int, TcpLink] = {}
         self._dialling = 0
         self._dials: deque[TcpLink] = deque()
-        self._failed: list[TcpLink] = []
+        self._news: list[LinkEvent] = []
+        """What happened to dials outside of the poller: over loopback most succeed or fail at once."""
         self._scope: trio.CancelScope | None = None
         self._woken = False
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -155,7 +156,7 @@ class TcpLinks:
         self._next_in_line()
 
     async def wait(self, deadline: float) -> list[LinkEvent]:
-        if not self._woken and not self._failed:
+        if not self._woken and not self._news:
             with trio.CancelScope(deadline=deadline) as self._scope:
                 await trio.lowlevel.wait_readable(self._poller.fileno())
             self._scope = None
@@ -167,8 +168,7 @@ class TcpLinks:
     # --- events -----------------------------------------------------------------------------------------------------
 
     def _drain(self) -> list[LinkEvent]:
-        events: list[LinkEvent] = [(link, LinkChange.FAILED) for link in self._failed]
-        self._failed.clear()
+        events, self._news = self._news, []
         links = self._links
         for descriptor, mask in self._poller.poll(0, MAX_EVENTS):
             link = links.get(descriptor)
@@ -280,15 +280,23 @@ class TcpLinks:
             link.error = os.strerror(result)
             self._fail_dial(link)
             return
-        self._dialling += 1
-        self._network.dials_left -= 1
         self._links[sock.fileno()] = link
-        self._poller.register(sock, _OUT)
+        try:
+            sock.getpeername()
+        except OSError:
+            self._dialling += 1
+            self._network.dials_left -= 1
+            self._poller.register(sock, _OUT)
+            return
+        # Loopback has shaken hands inside the system call: no need to be told so, and nothing that is under way.
+        self._poller.register(sock, _IN)
+        self._is_connected(link, self._news)
+        self.wake()
 
     def _fail_dial(self, link: TcpLink) -> None:
         link.sock.close()
         link.connecting = False
-        self._failed.append(link)
+        self._news.append((link, LinkChange.FAILED))
         self.wake()
 
     def _connected(self, link: TcpLink, events: list[LinkEvent]) -> None:
@@ -298,15 +306,18 @@ class TcpLinks:
             self._dial_ended(link)
             events.append((link, LinkChange.FAILED))
             return
-        link.connecting = False
         self._dialling -= 1
         self._network.dials_left += 1
         self._poller.modify(link.sock, _IN)
+        self._is_connected(link, events)
+        self._dial_more()
+        self._next_in_line()
+
+    def _is_connected(self, link: TcpLink, events: list[LinkEvent]) -> None:
+        link.connecting = False
         if self._network.introduce:
             self.send(link, self._address)
         events.append((link, LinkChange.CONNECTED))
-        self._dial_more()
-        self._next_in_line()
 
     def _dial_ended(self, link: TcpLink) -> None:
         """A dial that failed or that nobody wants any more."""
