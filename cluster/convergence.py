@@ -123,7 +123,8 @@ class _Witness:
     progress: Progress = Progress()
     changed: float = 0.0  # when the counts last moved
     verdict: Verdict | None = None
-    judged: float = 0.0  # when it last judged
+    counts: Progress | None = None  # its own when it judged
+    judged: float = 0.0  # when that was heard
 
 
 class Jury:
@@ -144,10 +145,12 @@ class Jury:
             witness.progress = progress
             witness.changed = now
 
-    def judge(self, shard: int, verdict: Verdict, now: float) -> None:
+    def judge(self, shard: int, verdict: Verdict, counts: Progress, now: float) -> None:
+        """``counts`` are the shard's at the moment of judging: a report that left after it may be heard before."""
         witness = self._witnesses.get(shard)
         if witness is not None:
             witness.verdict = verdict
+            witness.counts = counts
             witness.judged = now
 
     def ready(self, shard: int, *, routes_expected: int, revision: int, now: float) -> bool:
@@ -158,7 +161,7 @@ class Jury:
         """
         witness = self._witnesses[shard]
         verdict = witness.verdict
-        known = verdict is not None and verdict.revision >= revision and witness.changed <= witness.judged
+        known = verdict is not None and verdict.revision >= revision and witness.counts == witness.progress
         if known and verdict is not None and (verdict.equal or now - witness.judged < QUIET):
             return False
         return witness.progress.routes == routes_expected or now - witness.changed >= QUIET

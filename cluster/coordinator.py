@@ -252,14 +252,14 @@ class Coordinator:
         known = self._told.get(number) is expectation
         facts = None if known else expectation.facts.to_wire(self._shards[number].nodes)
         try:
-            answer = await self._connections[number].call("judge", [expectation.revision, facts])
+            verdict, counts = await self._connections[number].call("judge", [expectation.revision, facts])
         except (Unreachable, KeyError):
             return  # it has died meanwhile
         finally:
             self._asked.discard(number)
         self._told[number] = expectation
         if expectation is self.expectation:
-            self.jury.judge(number, Verdict.from_wire(answer), self._clock())
+            self.jury.judge(number, Verdict.from_wire(verdict), Progress.from_wire(counts), self._clock())
         self._wake()
 
     async def judge_now(self) -> None:

@@ -141,7 +141,7 @@ class Shard:
             case "add_pods", [int(count)]:
                 return await self._add_pods(count)
             case "judge", [int(revision), facts]:
-                return self._judge(revision, facts).to_wire()
+                return [self._judge(revision, facts).to_wire(), self._progress().to_wire()]
             case "birdc", [str(name), str(command)]:
                 return self._birdc(self._node(name), command)
             case "node_status", [str(name)]:

@@ -46,7 +46,7 @@ def test_a_quiet_shard_is_judged_whatever_was_expected() -> None:
 def test_a_good_word_is_not_asked_for_twice_but_for_a_newer_datastore() -> None:
     jury = Jury([0])
     jury.report(0, Progress(routes=10), now=1.0)
-    jury.judge(0, verdict(7), now=1.0)
+    jury.judge(0, verdict(7), Progress(routes=10), now=1.0)
     assert not jury.ready(0, routes_expected=10, revision=7, now=9.0)
     assert jury.ready(0, routes_expected=10, revision=8, now=9.0)
 
@@ -54,7 +54,7 @@ def test_a_good_word_is_not_asked_for_twice_but_for_a_newer_datastore() -> None:
 def test_a_good_word_is_asked_again_when_the_counts_have_moved_since() -> None:
     jury = Jury([0])
     jury.report(0, Progress(routes=10), now=1.0)
-    jury.judge(0, verdict(7), now=1.0)
+    jury.judge(0, verdict(7), Progress(routes=10), now=1.0)
     jury.report(0, Progress(routes=9), now=2.0)
     assert not jury.quiet(2.1)
     assert not jury.ready(0, routes_expected=10, revision=7, now=2.0)
@@ -65,26 +65,34 @@ def test_a_good_word_is_asked_again_when_the_counts_have_moved_since() -> None:
 def test_a_bad_word_is_asked_again_when_something_moved_or_time_passed() -> None:
     jury = Jury([0])
     jury.report(0, Progress(routes=10), now=1.0)
-    jury.judge(0, verdict(7, missing=1), now=1.0)
+    jury.judge(0, verdict(7, missing=1), Progress(routes=10), now=1.0)
     assert not jury.ready(0, routes_expected=10, revision=7, now=1.01)
     assert jury.ready(0, routes_expected=10, revision=7, now=1.0 + QUIET)
     jury.report(0, Progress(routes=10, session_ends=2), now=1.02)
     assert jury.ready(0, routes_expected=10, revision=7, now=1.02)
 
 
+def test_counts_that_left_after_a_bad_word_but_came_before_it_are_news() -> None:
+    jury = Jury([0])
+    jury.report(0, Progress(routes=9), now=1.0)
+    jury.report(0, Progress(routes=10), now=2.0)
+    jury.judge(0, verdict(7, missing=1), Progress(routes=9), now=2.0)
+    assert jury.ready(0, routes_expected=10, revision=7, now=2.0)
+
+
 def test_converged_is_every_living_shard_equal_at_the_last_revision() -> None:
     jury = Jury([0, 1])
-    jury.judge(0, verdict(7), now=1.0)
+    jury.judge(0, verdict(7), Progress(), now=1.0)
     assert not jury.converged(7)
-    jury.judge(1, verdict(6), now=1.0)
+    jury.judge(1, verdict(6), Progress(), now=1.0)
     assert not jury.converged(7)
     assert jury.converged(6)
     jury.dismiss(1)
     assert not jury.converged(7), "without the dead shard's nodes the others should hold something else"
     assert jury.unjudged == 1
-    jury.judge(0, verdict(7), now=2.0)
+    jury.judge(0, verdict(7), Progress(), now=2.0)
     assert jury.converged(7)
-    jury.judge(0, verdict(8, missing=1), now=2.0)
+    jury.judge(0, verdict(8, missing=1), Progress(), now=2.0)
     assert not jury.converged(7)
     jury.dismiss(0)
     assert not jury.converged(7), "nobody is left to say so"
