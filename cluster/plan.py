@@ -11,7 +11,6 @@ Flow: ``cluster.topology`` counts sessions, ``cluster.memory`` reads the machine
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 import attrs
@@ -165,7 +164,7 @@ def _place(loads: Sequence[NodeLoad], count: int, capacity: int) -> tuple[tuple[
     heavier than the rest (route reflectors) are first spread over the shards, or one core would do all the work.
     """
     weights = {load.name: _descriptors(load) for load in loads}
-    usual = statistics.median(weights.values()) if weights else 0
+    usual = sorted(weights.values())[len(weights) // 2] if weights else 0
     heavy = [name for name, weight in weights.items() if weight > 4 * usual]
     light = [name for name, weight in weights.items() if weight <= 4 * usual]
     shards = [_Shard(capacity) for _ in range(count)]
