@@ -241,32 +241,31 @@ class Allocator:
         for prefix, affinity in own.items():
             if len(found) == count:
                 break
-            tried.add(prefix)
             # A confirmed affinity whose block is remembered needs no look: if either is stale, the write will fail.
             known = affinity.spec.state == "confirmed" and self._blocks.remembers(prefix)
             if known or await self._affinities.secure(prefix) is not None:
                 found += await self._take_from(prefix, count - len(found), request, affine=True)
-        owned = len(own)
+            if self._blocks.remembers(prefix):
+                tried.add(
+                    prefix
+                )  # still ours, so it is full; one that was lost may be claimed like any other
         limit = config.max_blocks_per_host or DEFAULT_BLOCK_LIMIT
         while len(found) < count:
-            if owned >= limit:
-                return Assignment(
-                    tuple(found), count, (f"{self._node} has {owned} blocks, its limit is {limit}",)
-                )
+            if len(tried) >= limit:
+                reason = f"{self._node} has {len(tried)} blocks, its limit is {limit}"
+                return Assignment(tuple(found), count, (reason,))
             if not config.auto_allocate_blocks:
                 return Assignment(tuple(found), count, ("failed to find or claim a block",))
             claimed = await self._find_block(pools, tried)
             if claimed is None:
                 break
             tried.add(claimed)
-            owned += 1
             found += await self._take_from(claimed, count - len(found), request, affine=True)
         if len(found) == count:
             return Assignment(tuple(found), count)
         if config.strict_affinity:
-            return Assignment(
-                tuple(found), count, ("No more free affine blocks and strict affinity enabled",)
-            )
+            reason = "No more free affine blocks and strict affinity enabled"
+            return Assignment(tuple(found), count, (reason,))
         found += await self._borrow(pools, count - len(found), request)
         reasons = () if len(found) == count else ("no free address in any block",)
         return Assignment(tuple(found), count, reasons)

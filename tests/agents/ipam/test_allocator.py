@@ -259,6 +259,14 @@ class TestFixedAddress:
         with pytest.raises(IPAMError, match="is not in a configured pool"):
             await self.assign(world, "node-001", "192.168.4.1" if disabled else "192.168.5.1")
 
+    async def test_it_is_free_as_soon_as_another_node_has_released_it(self) -> None:
+        world = one_block()
+        allocator = world.allocator("node-001")
+        (address,) = (await assign(allocator, 1, "a")).addresses
+        await world.allocator("node-002").release_by_handle("a")
+        await allocator.assign_ip(address, handle_id="b", attributes={})
+        assert world.owners() == {address: "b"}
+
 
 class TestRelease:
     async def test_addresses_nobody_has_are_returned(self) -> None:
@@ -323,6 +331,18 @@ async def test_a_view_that_is_late_costs_calls_and_nothing_else() -> None:
     addresses = [address for n in range(16) for address in (await assign(allocator, 1, f"h{n}")).addresses]
     assert len(set(addresses)) == 16
     assert world.audit() == []
+
+
+async def test_a_block_that_was_taken_is_not_used_however_late_the_view() -> None:
+    world = one_block(strict_affinity=True)
+    allocator = world.allocator("node-001")
+    await assign(allocator, 1, "a")
+    world.lag()
+    await world.allocator("node-002").release_affinity(
+        parse_prefix("192.168.4.0/30"), node="node-001", must_be_empty=False
+    )
+    assert (await assign(allocator, 1, "b")).addresses == ()
+    assert list(world.handles()) == ["a"]
 
 
 async def test_a_full_neighbourhood_is_looked_at_and_then_listed() -> None:

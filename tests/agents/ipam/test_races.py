@@ -230,7 +230,21 @@ TOGETHER: dict[str, list[Act]] = {
 @pytest.mark.parametrize("acts", TOGETHER.values(), ids=TOGETHER)
 @pytest.mark.parametrize("make", LEFT_BEHIND.values(), ids=LEFT_BEHIND)
 def test_whatever_the_order(make: Callable[[], World], acts: list[Act]) -> None:
-    switches = SWITCHES if len(acts) == 2 else SWITCHES - 1
+    settled(make, acts, SWITCHES if len(acts) == 2 else SWITCHES - 1)
+
+
+def test_three_at_a_block_in_use() -> None:
+    """The one race of three that needs all the switches: a claim finds a block of its own and must write it."""
+    settled(LEFT_BEHIND["confirmed and used"], TOGETHER["two assign, another takes"], SWITCHES)
+
+
+def test_a_block_is_reclaimed_or_used_but_never_taken_from_under_an_address() -> None:
+    for world, choices in every_order(LEFT_BEHIND["confirmed"], TOGETHER["two nodes assign"], SWITCHES):
+        assert len(world.owners()) == 2, choices
+        assert world.blocks()[PREFIX].spec.affinity is not None, choices
+
+
+def settled(make: Callable[[], World], acts: list[Act], switches: int) -> None:
     for world, choices in every_order(make, acts, switches):
         assert half(world) == [], choices
         # Both nodes ask for all there is, so every affinity that somebody left is looked at and settled.
