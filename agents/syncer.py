@@ -61,7 +61,7 @@ class View:
         self._nodes: dict[tuple[str, str], dict[Key, Resource]] = {}  # (kind, node), for NODE_KINDS
         self._versions: dict[str, int] = {}
         self._touched: dict[str, None] = {}
-        self._snapshot: dict[Key, Document] | None = None  # what has come of a snapshot that is not whole
+        self._snapshot: dict[Key, Resource] | None = None  # what has come of a snapshot that is not whole
 
     def get(self, kind: str, name: str, namespace: str = "") -> Resource | None:
         return self.all(kind).get((kind, namespace, name))
@@ -92,11 +92,12 @@ class View:
         if type(message) is Deltas:
             if self._snapshot is not None or not self.in_sync:
                 raise RemoteProtocolError("deltas before the snapshot was whole")
-            return self._update(message.revision, message.updated, message.deleted)
+            return self._update(message.revision, map(self._read, message.updated), message.deleted)
         if type(message) is Snapshot:
             if self._snapshot is None:
                 self._snapshot = {}
-            self._snapshot.update((key_of(document), document) for document in message.documents)
+            # Read as they come: documents are several times as large as resources, and there may be many.
+            self._snapshot.update((key_of(document), self._read(document)) for document in message.documents)
             return []
         arrived = self._snapshot
         if arrived is None:
@@ -106,35 +107,33 @@ class View:
         gone = [key for resources in self._kinds.values() for key in resources if key not in arrived]
         return self._update(message.revision, arrived.values(), gone)
 
-    def _update(self, revision: int, updated: Iterable[Document], deleted: Iterable[Key]) -> list[Key]:
+    def _read(self, document: Document) -> Resource:
+        """The resource that a document is; the one that is known when it has not changed."""
+        known = self._kinds.get(document["kind"], _NOTHING).get(key_of(document))
+        # Revisions are never used twice: same revision, same resource.
+        if known is not None and document["metadata"].get("resourceVersion") == known.metadata.resource_version:
+            return known
+        return decode(document)
+
+    def _update(self, revision: int, updated: Iterable[Resource], deleted: Iterable[Key]) -> list[Key]:
         self.revision = revision
         changed = [key for key in deleted if self._replace(key, None)]
-        for document in updated:
-            key = key_of(document)
-            if self._replace(key, document):
-                changed.append(key)
+        changed += [resource.key for resource in updated if self._replace(resource.key, resource)]
         for kind in {key[0] for key in changed}:
             self._versions[kind] = max(revision, self.version(kind) + 1)
         return changed
 
-    def _replace(self, key: Key, document: Document | None) -> bool:
+    def _replace(self, key: Key, new: Resource | None) -> bool:
         """Whether that makes a difference."""
         kind = key[0]
         resources = self._kinds.setdefault(kind, {})
         old = resources.get(key)
-        if old is None:
-            if document is None:
-                return False
-        elif (
-            document is not None
-            and document["metadata"].get("resourceVersion") == old.metadata.resource_version
-        ):
-            return False  # revisions are never used twice: same revision, same resource
-        if document is None:
-            new = None
+        if old is new:
+            return False
+        if new is None:
             del resources[key]
         else:
-            new = resources[key] = decode(document)
+            resources[key] = new
         if kind in NODE_KINDS:
             if old is not None:
                 where = kind, _node(old)

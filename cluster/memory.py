@@ -1,17 +1,34 @@
 """What a cluster's processes cost: memory, CPU seconds and time since the start, read from /proc.
 
-Owns four readings, no state. PSS counts a page shared by k forked processes as 1/k in each, so that the sum over
+Owns four readings and one setting, no state. PSS counts a page shared by k forked processes as 1/k in each, so that the sum over
 all processes is what the cluster really holds. Where there is no /proc (macOS) the memory is unknown (None) and
 the CPU seconds are those of this process and its ended children.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import time
 from collections.abc import Iterable
 from pathlib import Path
+
+
+M_MMAP_THRESHOLD = -3  # malloc.h
+LARGE_BLOCK = 128 << 10
+
+
+def return_large_blocks() -> None:
+    """Have glibc give every large block back to the system when it is freed.
+
+    It does so at first, and stops after the first one: a routing table that doubles leaves a hole of its old size in
+    the heap then, and the holes of fifty tables are 50 MB. Setting the threshold keeps it where it is. Any other
+    libc does as it likes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def pss_bytes(pids: Iterable[int]) -> int | None:

@@ -45,6 +45,7 @@ from agents.speaker.inspect import Inspector
 from agents.speaker.tcp import TcpNetwork
 from agents.syncer import Syncer, View
 from cluster.convergence import MAX_DIFFERENCES, Difference, Progress, Verdict
+from cluster.memory import return_large_blocks
 from cluster.oracle import Facts, first_differences, solve
 from cluster.views import peer_rows, route_rows
 from cluster.workloads import pod_names
@@ -75,6 +76,7 @@ def serve(job: Job, stream: socket.socket) -> None:
         await Shard(job, stream).run()
 
     gc.disable()
+    return_large_blocks()
     trio.run(main)
 
 
