@@ -13,7 +13,10 @@ event here; beside each stand the RFC's numbers. Where a row differs from the RF
   we dial, and until then the neighbour may;
 - so does one that the neighbour gave up for another one of ours and says so (Cease, connection collision): the other may
   not have been accepted yet, and must be when it is;
-- a NOTIFICATION that comes before Established closes the connection without another NOTIFICATION.
+- a NOTIFICATION that comes before Established closes the connection without another NOTIFICATION;
+- a mistake in a message is answered with its own code in every state, also where the RFC has an FSM error (28 in OpenSent
+  and OpenConfirm, 21 and 22 in Established);
+- a passive start does not run ConnectRetryTimer, so a passive machine never dials.
 """
 
 from __future__ import annotations
