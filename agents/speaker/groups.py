@@ -58,7 +58,8 @@ class UpdateGroup:
         self.lagging: dict[Peer, None] = {}
         self._family = family
         self._router_id = router_id
-        self._priority = priority
+        self.priority = priority
+        """Of our own routes, as LOCAL_PREF tells it; who changes it notes every prefix again."""
         self._codec = codec
         self._send = send
         self._pending: dict[Prefix, Path | None] = {}
@@ -219,7 +220,7 @@ class UpdateGroup:
         known = self._rewritten.get((attributes, source))
         if known is None:
             known = self._codec.attributes.intern(
-                rewrite(attributes, source, self.key, router_id=self._router_id, priority=self._priority)
+                rewrite(attributes, source, self.key, router_id=self._router_id, priority=self.priority)
             )
             self._rewritten[attributes, source] = known
         return known

@@ -53,6 +53,12 @@ class Rib:
         changes, self._changes = self._changes, []
         return changes
 
+    def set_normal_priority(self, priority: int) -> None:
+        """From now on: a route of a better priority is an elevated one."""
+        self._elevated_above = MAX_PRIORITY - priority
+        for prefix in list(self.best):
+            self._decide(prefix)
+
     def learn(self, peer: Peer, prefixes: Sequence[Prefix], attributes: Attributes) -> None:
         """The neighbour announces these prefixes; what it told of them before is replaced."""
         best = self.best

@@ -117,7 +117,11 @@ class Speaker:
         self._set_peers(config.peers, now)
         if config.policy != old.policy:
             self._filter = PrefixFilter(config.policy)
+            priority = config.policy.normal_priority
+            if priority != old.policy.normal_priority:
+                self.rib.set_normal_priority(priority)
             for group in self._groups.values():
+                group.priority = priority
                 self._offer_all(group)
         self._set_local_routes()
         self._flush(now)

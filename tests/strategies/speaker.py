@@ -114,14 +114,19 @@ def candidates(draw: st.DrawFn, *, min_size: int = 1, max_size: int = 5) -> list
 class WireLink(Link):
     """One end of a connection; ``pending`` is what has not been delivered to it."""
 
-    __slots__ = ("closed", "other", "owner", "pending")
+    __slots__ = ("closed", "failed", "other", "owner", "pending")
 
     def __init__(self, owner: Address, remote: Address) -> None:
         super().__init__(remote)
         self.owner = owner
         self.other: WireLink | None = None
         self.pending: deque[bytes | LinkChange] = deque()
-        self.closed = False
+        self.closed = False  # by its owner
+        self.failed = False  # and its owner has been told, or is about to be
+
+    @property
+    def gone(self) -> bool:
+        return self.closed or self.failed
 
     def pending_bytes(self) -> int:
         return sum(len(what) for what in self.pending if isinstance(what, bytes))
@@ -194,9 +199,13 @@ class SpeakerNet:
         speaker = Speaker(config, fib=fib, routes=Routes(), codec=self.codec, rng=rng, now=self.now)
         self.speakers[config.address] = speaker
         if start:
-            speaker.start(self.now)
-            self.act(config.address)
+            self.start(config.address)
         return speaker
+
+    def start(self, *addresses: Address) -> None:
+        for address in addresses:
+            self.speakers[address].start(self.now)
+            self.act(address)
 
     def configure(self, config: SpeakerConfig) -> None:
         self.speakers[config.address].configure(config, self.now)
@@ -214,7 +223,7 @@ class SpeakerNet:
         for link, data in effects.sends:
             assert isinstance(link, WireLink)
             assert not link.closed, "sent on a connection that it had closed"
-            if link.other is not None and not link.other.closed and data:
+            if link.other is not None and not link.failed and not link.other.gone and data:
                 link.other.pending.append(data)
                 self._measure(link)
         for link in effects.closes:
@@ -241,14 +250,16 @@ class SpeakerNet:
             return
         waiting = sender.other.pending_bytes()
         was, sender.queued = sender.queued, HIGH_WATER + waiting if waiting > self.clog else 0
-        if was and not sender.queued and not sender.closed:
+        if was and not sender.queued and not sender.gone:
             sender.pending.append(LinkChange.DRAINED)
 
     def _close(self, link: WireLink, why: str) -> None:
         link.closed = True
         link.pending.clear()
+        if link.failed:
+            return  # in one batch with other events: the network knew first
         self.ends.remove(link)
-        if link.other is not None and not link.other.closed:
+        if link.other is not None and not link.other.gone:
             link.other.error = why
             link.other.pending.append(LinkChange.FAILED)
 
@@ -264,7 +275,7 @@ class SpeakerNet:
             link.pending.appendleft(what[size:])
             what = what[:size]
         if what is LinkChange.FAILED:
-            link.closed = True
+            link.failed = True
             link.pending.clear()
             self.ends.remove(link)
         elif isinstance(what, bytes) and link.other is not None:
@@ -281,7 +292,11 @@ class SpeakerNet:
     def deliver_batch(self, address: Address) -> None:
         """All that waits for one speaker, in one call, as a poller hands it over."""
         mine = [link for link in self.waiting() if link.owner == address]
-        self.handle(address, [self.take(link) for link in mine for _ in range(len(link.pending))])
+        events = []
+        for link in mine:
+            while link.pending:
+                events.append(self.take(link))
+        self.handle(address, events)
 
     def deliver_all(self) -> None:
         """Until nothing is on its way."""
@@ -297,7 +312,7 @@ class SpeakerNet:
     def break_connection(self, link: WireLink) -> None:
         """Both ends find out when they look; what was on its way is lost."""
         for end in (link, link.other):
-            if end is not None and not end.closed:
+            if end is not None and not end.gone:
                 end.pending.clear()
                 end.error = "Connection reset by peer"
                 end.pending.append(LinkChange.FAILED)
