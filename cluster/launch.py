@@ -234,7 +234,7 @@ class _Run:
     async def _settle(self, coordinator: Coordinator) -> None:
         async with self.screen, trio.open_nursery() as nursery:
             nursery.start_soon(self._show_progress, coordinator)
-            with trio.move_on_after(self.prepared.spec.timeout - self.clock()):
+            with trio.move_on_after(max(0.0, self.prepared.spec.timeout - self.clock())):
                 await coordinator.settled.wait()
             if coordinator.failure is not None:
                 name, reason = coordinator.failure

@@ -97,18 +97,29 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Up] = []
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
 
-    def begin(*options: str, port: int | None = None) -> Up:
+    def begin(
+        *options: str, port: int | None = None, stdin: str = "", target: str = "", hang_up: bool = False
+    ) -> Up:
         command = [sys.executable, "-m", "cluster", "up", "--bgp-port", str(port or free_port()), *options]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with Path(target or os.devnull).open("w") as sink:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=sink if target else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        process.stdin = None  # or communicate() flushes it
+        if hang_up:
+            assert process.stdout is not None
+            process.stdout.close()
+            process.stdout = None
         started.append(Up(process, environment))
         return started[-1]
 
@@ -116,7 +127,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for up in started:
         for pid in up.session():
             os.kill(pid, signal.SIGKILL)
-        up.process.communicate()
+        for pipe in (up.process.stdout, up.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        up.process.wait()
     run_files = list((tmp_path / "tortie").glob("*")) if (tmp_path / "tortie").exists() else []
     assert run_files == []
 
@@ -245,6 +259,29 @@ def test_a_second_cluster_of_the_name_is_refused(start: Start) -> None:
     assert "already running" in second.process.communicate()[1]
     up.process.terminate()
     assert up.end() == 0
+
+
+def test_time_that_is_up_is_said_with_what_is_missing(start: Start) -> None:
+    up = start("--nodes", "30", "--once", "--timeout", "0.001")
+    out, _ = up.process.communicate(timeout=PATIENCE)
+    assert up.end() == 1
+    assert out.splitlines()[-1].startswith("not converged after ")
+    assert ": 0 of 435 sessions Established" in out
+
+
+def test_manifests_come_from_standard_input_too(start: Start) -> None:
+    node = "{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: a}, spec: {bgp: {ipv4Address: 172.18.0.2}}}"
+    up = start("-f", "-", "--nodes", "3", "--once", stdin=node)
+    assert up.read_until("tortie:").startswith("tortie: 3 nodes, full mesh: 3 sessions")
+    assert up.end() == 0
+
+
+def test_a_full_disk_is_said_and_a_reader_that_hung_up_is_not_bothered(start: Start) -> None:
+    full = start("--nodes", "3", "--once", target="/dev/full")
+    hung_up = start("--nodes", "3", "--once", hang_up=True)
+    assert (full.end(), hung_up.end()) == (1, 1)
+    assert full.process.communicate()[1] == "tortie: No space left on device\n"
+    assert hung_up.process.communicate()[1] == ""
 
 
 @pytest.fixture
