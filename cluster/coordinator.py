@@ -107,7 +107,8 @@ class Coordinator:
         self._listening: set[int] = set()
         self._asked: set[int] = set()  # shards with a judgement under way
         self._told: dict[int, Expectation] = {}  # whose facts a shard has
-        self._booted = False
+        self.booted = False
+        """All nodes listen, have their pods and have begun to dial: only now does the datastore ask for all it will."""
         self._news = trio.Event()
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ class Coordinator:
         self._wake()
 
     def _written(self, change: Change) -> None:
-        if self._booted:
+        if self.booted:
             self._wake()
 
     def _wake(self) -> None:
@@ -168,7 +169,7 @@ class Coordinator:
             for failures in await self._ask_all("add_pods", [self._pods_per_node]):
                 self.pod_failures += failures
         await self._ask_all("start")
-        self._booted = True
+        self.booted = True
         self._wake()
 
     async def _next_news(self, within: float = float("inf")) -> None:
@@ -265,7 +266,8 @@ class Coordinator:
     async def judge_now(self) -> None:
         """Every living shard's word on things as they are, whether or not it is time.
 
-        When all tables are right the cluster has converged, though sessions may be missing.
+        When all tables are right the cluster has converged, though sessions may be missing. Not to be called before
+        it is booted: right are also the empty tables of nodes that nothing was asked of yet.
         """
         expectation = self._expect()
         async with trio.open_nursery() as nursery:

@@ -240,7 +240,7 @@ class _Run:
                 name, reason = coordinator.failure
                 host, port = self.prepared.endpoints[name]
                 self.refusal = Refused(f"{name} cannot listen on {host}:{port}: {reason}")
-            elif coordinator.milestones.converged is None:
+            elif coordinator.booted and coordinator.milestones.converged is None:
                 with trio.move_on_after(LAST_JUDGEMENT):
                     await coordinator.judge_now()
             self.screen.progress(self.clock(), coordinator.jury.progress, self._goal(coordinator))

@@ -210,15 +210,17 @@ class Shard:
             raise Invalid("nothing to judge by: the first call to judge brings the facts")
         expected = programmed = missing = extra = 0
         differences: list[Difference] = []
-        for name, table in solve(self._facts, self._nodes.keys(), self._host.routes.via):
-            found = self._nodes[name].fib.routes
+        # All that it was told to host: a node that is not there has nothing and lacks everything.
+        for name, table in solve(self._facts, frozenset(self._job.nodes), self._host.routes.via):
+            node = self._nodes.get(name)
+            found = node.fib.routes if node is not None else {}
             expected += len(table)
             programmed += len(found)
             if found != table:
                 missing += sum(found.get(prefix) != route for prefix, route in table.items())
                 extra += len(found.keys() - table.keys())
-                if len(differences) < MAX_DIFFERENCES:
-                    differences += self._explain(name, table)
+                if node is not None and len(differences) < MAX_DIFFERENCES:
+                    differences += self._explain(node, table)
         return Verdict(
             revision=revision,
             expected=expected,
@@ -228,9 +230,8 @@ class Shard:
             differences=tuple(differences[:MAX_DIFFERENCES]),
         )
 
-    def _explain(self, name: str, table: Mapping[Prefix, FibRoute]) -> list[Difference]:
+    def _explain(self, node: Node, table: Mapping[Prefix, FibRoute]) -> list[Difference]:
         assert self._facts is not None
-        node = self._nodes[name]
         names = dict(zip(self._facts.addresses, self._facts.names, strict=True))
         peers = self._inspect(node).status().peers if node.speaker is not None else ()
         established = {names.get(peer.address, "") for peer in peers if peer.bgp_state == "Established"}
@@ -243,7 +244,7 @@ class Shard:
                 why=each.why,
             )
             for each in first_differences(
-                self._facts, name, table, node.fib.routes, established=established, limit=MAX_DIFFERENCES
+                self._facts, node.name, table, node.fib.routes, established=established, limit=MAX_DIFFERENCES
             )
         ]
 

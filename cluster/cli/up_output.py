@@ -116,7 +116,8 @@ def outcome_lines(outcome: Outcome) -> list[str]:
             line + f"{judged:,} of {outcome.nodes:,} FIBs are exactly what the datastore asks for; "
             f"{counted(outcome.nodes_down, 'node')} down"
         ]
-    parts = [
+    parts = [] if outcome.start_seconds is not None else ["the nodes were still starting"]
+    parts += [
         f"{outcome.sessions_established:,} of {counted(outcome.sessions_expected, 'session')} Established"
     ]
     if outcome.routes_missing or outcome.routes_extra:

@@ -106,6 +106,11 @@ def test_a_failure_shows_the_first_differences_with_their_reason() -> None:
     ]
 
 
+def test_a_cluster_that_had_not_begun_says_so() -> None:
+    none = attrs.evolve(GOOD, converged_seconds=None, start_seconds=None, sessions_established=0, elapsed=1.0)
+    assert ": the nodes were still starting, 0 of 19,900 sessions Established" in outcome_lines(none)[0]
+
+
 def test_the_next_commands_are_about_a_node_that_exists() -> None:
     names = [f"node-{i:03}" for i in range(1, 201)]
     assert next_line(names, cluster="default") == (
