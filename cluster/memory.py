@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-
 M_MMAP_THRESHOLD = -3  # malloc.h
 LARGE_BLOCK = 128 << 10
 
