@@ -20,7 +20,7 @@ async def run(speaker: Speaker, links: Links, reconcile: Callable[[], bool]) -> 
     """Drive a speaker until ``reconcile`` says that its time is over."""
     while reconcile():
         effects = speaker.take_effects()
-        for link, data in effects.sends:
+        for link, data in effects.sends.items():
             links.send(link, data)
         for link in effects.closes:
             links.close(link)

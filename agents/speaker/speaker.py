@@ -47,11 +47,15 @@ from protocol.prefix import Address, Prefix
 
 @attrs.define
 class Effects:
-    """What the shell has to do, in this order."""
+    """What the shell has to do, in this order. All that a link is to be sent goes out together."""
 
-    sends: list[tuple[Link, bytes]] = attrs.field(factory=list)
+    sends: dict[Link, bytes] = attrs.field(factory=dict)
     closes: list[Link] = attrs.field(factory=list)
     dials: list[tuple[Session, Address]] = attrs.field(factory=list)
+
+    def send(self, link: Link, data: bytes) -> None:
+        before = self.sends.get(link)
+        self.sends[link] = data if before is None else before + data
 
 
 class Speaker:
@@ -76,8 +80,6 @@ class Speaker:
         """What neighbours that started first sent before ``start``."""
         self._filter = PrefixFilter(config.policy)
         self._groups: dict[ExportClass, UpdateGroup] = {}
-        self._peer_of: dict[Session, Peer] = {}
-        self._link_of: dict[Session, Link] = {}
         self._by_address: dict[Address, list[Peer]] = {}
         self._session_configs: dict[tuple[int, int, bool], SessionConfig] = {}
         self._opens: dict[int, bytes] = {}
@@ -157,7 +159,7 @@ class Speaker:
         timers = self._timers
         while timers and timers[0][0] <= now:
             deadline, _, session = heapq.heappop(timers)
-            if session.call_at == deadline and session in self._peer_of:
+            if session.call_at == deadline and session.owner is not None:
                 session.call_at = math.inf
                 session.rearm = True
                 session.handle_timer(now)
@@ -167,7 +169,7 @@ class Speaker:
     def dialled(self, session: Session, link: Link) -> None:
         """The shell began to dial: this is the link."""
         link.session = session
-        self._link_of[session] = link
+        session.link = link
 
     # --- what it wants ----------------------------------------------------------------------------------------------
 
@@ -201,7 +203,7 @@ class Speaker:
         for name, stanza in stanzas.items():
             if name not in self.peers:
                 peer = Peer(stanza, self._new_session(stanza), now)
-                self._peer_of[peer.session] = peer
+                peer.session.owner = peer
                 self.peers[name] = peer
                 self._by_address.setdefault(stanza.address, []).append(peer)
                 if self._running:
@@ -212,7 +214,7 @@ class Speaker:
             if session is not None:
                 session.stop(why, now)
                 self._after(session, now)
-                self._peer_of.pop(session, None)
+                session.owner = None
         del self.peers[peer.config.name]
         same = self._by_address[peer.address]
         same.remove(peer)
@@ -275,10 +277,10 @@ class Speaker:
         if session.state is not State.ACTIVE:
             # We are dialling, or have dialled: two connections, one too many (RFC 4271 6.8).
             session = peer.rival = self._new_session(peer.config)
-            self._peer_of[session] = peer
+            session.owner = peer
             session.wait(now)
         link.session = session
-        self._link_of[session] = link
+        session.link = link
         session.connected(now, outgoing=False)
         self._after(session, now)
 
@@ -289,7 +291,7 @@ class Speaker:
             self.strangers += 1
             return None
         for peer in candidates:
-            if peer.session.state is State.ACTIVE and peer.session not in self._link_of:
+            if peer.session.state is State.ACTIVE and peer.session.link is None:
                 return peer
         for peer in candidates:
             if peer.rival is None and peer.session.state in (State.CONNECT, State.OPEN_SENT, State.OPEN_CONFIRM):
@@ -297,22 +299,20 @@ class Speaker:
         return None
 
     def _forget_link(self, session: Session, link: Link) -> None:
-        link.session = None
-        self._link_of.pop(session, None)
-        peer = self._peer_of.get(session)
+        link.session = session.link = None
+        peer = session.owner
         if peer is not None and peer.link is link:
             peer.link = None
 
     def _after(self, session: Session, now: float) -> None:
         """What every input to a session is followed by: send, look at its events, re-arm."""
         if session.outbox:
-            link = self._link_of.get(session)
-            if link is not None:
-                self._effects.sends.append((link, b"".join(session.outbox)))
+            if session.link is not None:
+                self._effects.send(session.link, b"".join(session.outbox))
             session.outbox.clear()
         if session.events:
             events, session.events = session.events, []
-            peer = self._peer_of[session]
+            peer = session.owner
             for event in events:
                 if type(event) is Update:
                     if peer.up:
@@ -330,15 +330,15 @@ class Speaker:
         if event is Signal.DIAL:
             self._effects.dials.append((session, peer.address))
         elif event is Signal.CLOSE:
-            link = self._link_of.get(session)
+            link = session.link
             if link is not None:
                 self._forget_link(session, link)
                 self._effects.closes.append(link)
             if session is peer.rival:
                 peer.rival = None
-                self._peer_of.pop(session, None)
+                session.owner = None
             elif peer.rival is not None and session.state is not State.CONNECT:
-                del self._peer_of[session]
+                session.owner = None
                 peer.promote_rival()
         elif event is Signal.OPENED:
             loser = peer.loser(session, self.config.router_id)
@@ -364,7 +364,7 @@ class Speaker:
             self._retire(loser, now)
         assert session.peer_open is not None
         peer.identifier = session.peer_open.identifier
-        peer.link = self._link_of[session]
+        peer.link = session.link
         peer.up = True
         peer.since = now
         self.established += 1
@@ -373,12 +373,11 @@ class Speaker:
     def _retire(self, session: Session, now: float) -> None:
         """The other connection is Established: this one is no more."""
         session.stop(Cease.COLLISION, now)
-        link = self._link_of.pop(session, None)
-        if link is not None:
-            link.session = None
-            self._effects.sends.append((link, b"".join(session.outbox)))
-            self._effects.closes.append(link)
-        self._peer_of.pop(session, None)
+        if session.link is not None:
+            session.link.session = None
+            self._effects.send(session.link, b"".join(session.outbox))
+            self._effects.closes.append(session.link)
+        session.owner = session.link = None
 
     def _went_down(self, peer: Peer, now: float) -> None:
         peer.up = False
@@ -444,7 +443,7 @@ class Speaker:
         assert peer.link is not None
         peer.updates_sent += announced
         peer.withdraws_sent += withdrawn
-        self._effects.sends.append((peer.link, data))
+        self._effects.send(peer.link, data)
         peer.session.sent_update(self._now)
 
     def _flush(self, now: float) -> None:

@@ -132,6 +132,8 @@ class TcpLinks:
 
     def close(self, link: Link) -> None:
         assert isinstance(link, TcpLink)
+        if self._news:
+            self._news = [event for event in self._news if event[0] is not link]
         if link.sock.fileno() < 0:
             return
         if link.connecting:
@@ -211,7 +213,7 @@ class TcpLinks:
         except BlockingIOError:
             return
         except OSError:
-            sent = len(data)  # the error comes with the next read
+            return  # the error comes with the next read
         link.queued = len(data) - sent
         if link.queued:
             link.queue = deque((data[sent:],))

@@ -26,6 +26,7 @@ import enum
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -99,7 +100,7 @@ class Session:
     __slots__ = (
         "_config", "_connected", "_damp", "_delay_open_at", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
         "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_tail", "call_at", "codec", "events",
-        "last_error", "outbox", "outgoing", "peer_open", "rearm", "retries", "state", "wire_open",
+        "last_error", "link", "outbox", "outgoing", "owner", "peer_open", "rearm", "retries", "state", "wire_open",
     )  # fmt: skip
 
     def __init__(self, config: SessionConfig, codec: wire.Codec, rng: random.Random, wire_open: bytes) -> None:
@@ -121,6 +122,9 @@ class Session:
         """Set when ``next_timer`` may have become earlier; the owner clears it."""
         self.call_at = math.inf
         """The owner's: when it will call ``handle_timer``."""
+        self.owner: Any = None
+        self.link: Any = None
+        """The owner's marks, not looked at here: whom it speaks with, over what."""
         self._connected = False
         self._tail = b""
         self._pending: Notification | None = None

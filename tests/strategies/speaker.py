@@ -220,7 +220,7 @@ class SpeakerNet:
     def act(self, address: Address) -> None:
         """Send, close and dial what a speaker wants."""
         effects = self.speakers[address].take_effects()
-        for link, data in effects.sends:
+        for link, data in effects.sends.items():
             assert isinstance(link, WireLink)
             assert not link.closed, "sent on a connection that it had closed"
             if link.other is not None and not link.failed and not link.other.gone and data:

@@ -638,8 +638,8 @@ def test_any_history_ends_where_the_configuration_points(
 def assert_consistent(speaker: Speaker) -> None:
     """What is kept is what is needed: nothing of sessions and connections that are no more."""
     assert speaker.established == sum(peer.up for peer in speaker.peers.values())
-    assert set(speaker._peer_of) == {peer.session for peer in speaker.peers.values()}
-    assert set(speaker._link_of) == {peer.session for peer in speaker.peers.values() if peer.link is not None}
+    assert all(peer.session.owner is peer for peer in speaker.peers.values())
+    assert all(peer.link is None or peer.link is peer.session.link for peer in speaker.peers.values())
     assert all(not group.lagging and not group._pending and not group._joining for group in speaker._groups.values())
     assert sum(len(group.members) for group in speaker._groups.values()) == speaker.established
 
