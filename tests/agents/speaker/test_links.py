@@ -1,0 +1,280 @@
+"""The network as a speaker sees it: one story for real TCP, for TCP where all share 127.0.0.1, and for the twin in memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+
+import attrs
+import pytest
+import trio
+
+from agents.speaker.links import Link, LinkChange, LinkEvent, Links, Network
+from agents.speaker.memory import MemoryNetwork
+from agents.speaker.tcp import TcpNetwork
+from protocol.prefix import Address
+from tests.strategies.network import loopback_endpoints
+from tests.strategies.speaker import host
+
+ONE, OTHER, THIRD, NOBODY = (host(number) for number in (1, 2, 3, 99))
+
+
+@attrs.define
+class World:
+    """A network and its nodes; at the end everybody is gone."""
+
+    network: Network
+    nodes: list[Links] = attrs.field(factory=list)
+
+    def attach(self, address: Address) -> Links:
+        links = self.network.attach(address)
+        self.nodes.append(links)
+        return links
+
+    def shut(self, links: Links) -> None:
+        self.nodes.remove(links)
+        links.shut()
+
+
+@pytest.fixture(params=["tcp", "tcp-one-address", "memory", "memory-fragments"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    network: Network
+    if request.param.startswith("memory"):
+        fragment = request.param == "memory-fragments"
+        network = MemoryNetwork(random.Random(1), delay=0.0001, fragment=fragment, capacity=1 << 16)
+    else:
+        one_address = request.param == "tcp-one-address"
+        network = TcpNetwork(loopback_endpoints((ONE, OTHER, THIRD, NOBODY), one_address=one_address))
+    world = World(network)
+    yield world
+    for links in world.nodes:
+        links.shut()
+
+
+async def events(links: Links, enough: Callable[[list[LinkEvent]], bool]) -> list[LinkEvent]:
+    """What happens until it is enough."""
+    seen: list[LinkEvent] = []
+    with trio.fail_after(10):
+        while not enough(seen):
+            seen += await links.wait(trio.current_time() + 10)
+    return seen
+
+
+async def change(links: Links, what: LinkChange) -> Link:
+    """The next event is this one; its link."""
+    [(link, happened)] = await events(links, bool)
+    assert happened is what
+    return link
+
+
+async def nothing(links: Links) -> None:
+    """Nothing happens for a while."""
+    assert await links.wait(trio.current_time() + 0.02) == []
+
+
+async def leftovers(links: Links) -> list[LinkEvent]:
+    """All that still happens."""
+    seen: list[LinkEvent] = []
+    while more := await links.wait(trio.current_time() + 0.02):
+        seen += more
+    return seen
+
+
+async def received(links: Links, link: Link, size: int) -> bytes:
+    """So many bytes, and nothing else."""
+    seen = await events(links, lambda seen: sum(len(data) for _, data in seen if isinstance(data, bytes)) >= size)
+    assert {each for each, _ in seen} == {link}
+    return b"".join(data for _, data in seen if isinstance(data, bytes))
+
+
+async def connect(dialler: Links, acceptor: Links, to: Address = OTHER) -> tuple[Link, Link]:
+    link = dialler.dial(to)
+    assert await change(dialler, LinkChange.CONNECTED) is link
+    return link, await change(acceptor, LinkChange.ACCEPTED)
+
+
+async def test_a_dial_is_accepted_and_both_know_whom_they_talk_to(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    link, accepted = await connect(one, other)
+    assert (link.remote, accepted.remote) == (OTHER, ONE)
+    assert (link.session, accepted.session) == (None, None)
+    assert (link.queued, link.error) == (0, "")
+
+
+async def test_bytes_arrive_in_order_both_ways(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    link, accepted = await connect(one, other)
+    for number in range(50):
+        one.send(link, b"%d," % number)
+        other.send(accepted, b"%d;" % number)
+    assert await received(other, accepted, 140) == b"".join(b"%d," % number for number in range(50))
+    assert await received(one, link, 140) == b"".join(b"%d;" % number for number in range(50))
+
+
+async def test_who_is_dialled_hears_of_it_before_what_is_said(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    link = one.dial(OTHER)
+    await change(one, LinkChange.CONNECTED)
+    one.send(link, b"at once")
+    seen = await events(other, lambda seen: b"".join(x for _, x in seen if isinstance(x, bytes)) == b"at once")
+    assert [what for _, what in seen if isinstance(what, LinkChange)] == [LinkChange.ACCEPTED]
+    assert seen[0][1] is LinkChange.ACCEPTED
+
+
+async def test_both_dial_at_once(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    dialled = {one.dial(OTHER), other.dial(ONE)}
+    for links in (one, other):
+        seen = await events(links, lambda seen: len(seen) >= 2)
+        assert {what for _, what in seen} == {LinkChange.CONNECTED, LinkChange.ACCEPTED}
+        assert {what for link, what in seen if link in dialled} == {LinkChange.CONNECTED}
+
+
+async def test_nobody_listens(world: World) -> None:
+    one = world.attach(ONE)
+    link = one.dial(NOBODY)
+    assert await change(one, LinkChange.FAILED) is link
+    assert link.error == "Connection refused"
+    one.close(link)
+    await nothing(one)
+
+
+async def test_nobody_has_that_address(world: World) -> None:
+    one = world.attach(ONE)
+    link = one.dial(host(200))
+    assert await change(one, LinkChange.FAILED) is link
+    assert link.error
+
+
+async def test_what_was_sent_before_a_close_arrives(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    link, accepted = await connect(one, other)
+    one.send(link, b"goodbye")
+    one.close(link)
+    seen = await events(other, lambda seen: (accepted, LinkChange.FAILED) in seen)
+    assert b"".join(what for _, what in seen if isinstance(what, bytes)) == b"goodbye"
+    assert seen[-1] == (accepted, LinkChange.FAILED)
+    assert accepted.error == "Connection closed"
+    # Neither hears more of it, and speaking to it is harmless.
+    for links, end in ((one, link), (other, accepted)):
+        links.send(end, b"anybody?")
+        links.close(end)
+        links.close(end)
+    await nothing(one)
+    await nothing(other)
+
+
+async def test_no_event_follows_a_close(world: World) -> None:
+    """Whatever was about to be told: that it is connected, that it is refused, that bytes came."""
+    one, other = world.attach(ONE), world.attach(OTHER)
+    for remote in (OTHER, NOBODY):
+        link = one.dial(remote)
+        one.close(link)
+    await nothing(one)
+    assert {what for _, what in await leftovers(other)} <= {LinkChange.ACCEPTED, LinkChange.FAILED}
+    link, accepted = await connect(one, other)
+    other.send(accepted, b"too late")
+    await trio.sleep(0.01)
+    one.close(link)
+    await nothing(one)
+
+
+async def test_a_slow_reader_makes_a_queue_and_then_drains_it(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    link, accepted = await connect(one, other)
+    size = 16 << 20
+    data = random.Random(2).randbytes(1 << 20)
+    for _ in range(16):
+        one.send(link, data)
+    assert 0 < link.queued < size, "the network takes some, and not all"
+    before = link.queued
+    one.send(link, b"last")
+    assert link.queued == before + 4, "what is queued is not overtaken"
+
+    async with trio.open_nursery() as nursery:
+        drained: list[LinkEvent] = []
+
+        async def drain() -> None:
+            drained.extend(await events(one, bool))
+
+        nursery.start_soon(drain)
+        assert await received(other, accepted, size + 4) == data * 16 + b"last"
+    assert drained == [(link, LinkChange.DRAINED)]
+    assert link.queued == 0
+    await nothing(one)
+
+
+async def test_a_queue_goes_with_its_connection(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    link, accepted = await connect(one, other)
+    one.send(link, bytes(16 << 20))
+    assert link.queued > 0
+    other.close(accepted)
+    assert await change(one, LinkChange.FAILED) is link
+    one.send(link, b"more")
+    await nothing(one)
+
+
+async def test_power_off(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    _, accepted = await connect(one, other)
+    one.dial(OTHER)
+    world.shut(one)
+    seen = await events(other, lambda seen: (accepted, LinkChange.FAILED) in seen)
+    seen += await leftovers(other)
+    assert {what for _, what in seen} <= {LinkChange.ACCEPTED, LinkChange.FAILED}
+    dialled = other.dial(ONE)
+    assert (await events(other, lambda seen: dialled in dict(seen)))[-1] == (dialled, LinkChange.FAILED)
+    assert dialled.error == "Connection refused"
+    # And on again, at the same address.
+    again = world.attach(ONE)
+    await connect(other, again, ONE)
+
+
+async def test_an_address_is_taken_once(world: World) -> None:
+    world.attach(ONE)
+    with pytest.raises(OSError, match="in use"):
+        world.attach(ONE)
+
+
+async def test_waiting_ends_at_the_deadline(world: World) -> None:
+    one = world.attach(ONE)
+    before = trio.current_time()
+    assert await one.wait(before + 0.01) == []
+    assert before + 0.01 <= trio.current_time() < before + 5
+    assert await one.wait(float("-inf")) == []
+
+
+async def test_waiting_ends_when_woken(world: World) -> None:
+    one = world.attach(ONE)
+    one.wake()
+    with trio.fail_after(5):
+        assert await one.wait(float("inf")) == [], "before the wait"
+        async with trio.open_nursery() as nursery:
+
+            async def wake() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                one.wake()
+
+            nursery.start_soon(wake)
+            assert await one.wait(float("inf")) == [], "in the middle of it"
+    await nothing(one)
+
+
+async def test_three_talk_and_nothing_gets_mixed_up(world: World) -> None:
+    nodes = {address: world.attach(address) for address in (ONE, OTHER, THIRD)}
+    addresses = list(nodes)
+    for address, links in nodes.items():
+        for remote in addresses:
+            if remote != address:
+                links.dial(remote)
+    heard: dict[tuple[Address, Address], bytes] = {}
+    with trio.fail_after(10):
+        while sum(map(len, heard.values())) < 2 * 6 * 9:
+            for address, links in nodes.items():
+                for link, what in await links.wait(trio.current_time() + 0.01):
+                    if isinstance(what, bytes):
+                        heard[address, link.remote] = heard.get((address, link.remote), b"") + what
+                    else:
+                        links.send(link, b"from " + address)
+    assert heard == {(a, b): 2 * (b"from " + b) for a in addresses for b in addresses if a != b}
