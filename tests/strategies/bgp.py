@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 from hypothesis import strategies as st
 
 from protocol.bgp.attributes import AS_SEQUENCE, AS_SET, Attributes, Origin, Segment
@@ -151,3 +152,38 @@ def pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
     """The same bytes as the network may cut them."""
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+def frame(kind: int, body: bytes) -> bytes:
+    return b"\xc9" + len(body).to_bytes(4, "big") + bytes((kind,)) + body
+
+
+def packed(kind: int, value: object) -> bytes:
+    return frame(kind, msgpack.packb(value))
+
+
+def flat(values: dict[int, object]) -> list[object]:
+    return [item for kind in sorted(values) for item in (kind, values[kind])]
+
+
+GOOD: dict[int, object] = {1: 0, 2: ((2, (64512,)),), 3: b"\x0a\0\0\1"}
+"""The attributes that an UPDATE needs."""
+
+headers = st.builds(frame, st.integers(0, 6), st.binary(max_size=40))
+bodies = st.builds(packed, st.integers(1, 5), values)
+lists_of_five = st.builds(packed, st.sampled_from((1, 2)), st.lists(values, min_size=5, max_size=5))
+almost_opens = st.builds(
+    lambda offered: packed(1, (4, 64512, 90, b"\1\2\3\4", offered)),
+    values | st.lists(st.tuples(st.sampled_from((1, 2, 64, 65, 69, 70)), values), max_size=3),
+)
+almost_updates = st.builds(
+    lambda family, attributes, nlri: packed(2, (family, 0, (), attributes, nlri)),
+    families,
+    st.dictionaries(st.integers(1, 11) | st.just(32), values, max_size=4).map(lambda some: flat(GOOD | some)),
+    st.just((b"\x20\1\2\3\4",)) | values,
+)  # fmt: skip
+strangers = st.one_of(
+    st.binary(max_size=60), headers, bodies, lists_of_five, almost_opens, almost_updates, damaged_frames(),
+    frames.flatmap(lambda one: st.integers(0, len(one)).map(lambda at: one[:at])),
+)  # fmt: skip
+"""Bytes that are a little wrong, or very."""

@@ -15,23 +15,10 @@ from protocol.bgp.errors import Code, LocalProtocolError, RemoteProtocolError
 from protocol.bgp.messages import Keepalive, Message, Notification, Open, RouteRefresh, Update
 from protocol.bgp.wire import HEADER_SIZE, KEEPALIVE, MAX_BODY, MAX_NLRI, Codec, split
 from protocol.prefix import IPV4, IPV6, Address, make_prefix, parse_prefix
-from tests.strategies.bgp import damaged_frames, families, frames, messages, pieces, values
+from tests.strategies.bgp import GOOD, flat, frame, frames, messages, packed, pieces, strangers
 
 Error = tuple[int, int, bytes]
 
-GOOD: dict[int, object] = {1: 0, 2: ((2, (64512,)),), 3: b"\x0a\0\0\1"}
-
-
-def frame(kind: int, body: bytes) -> bytes:
-    return b"\xc9" + len(body).to_bytes(4, "big") + bytes((kind,)) + body
-
-
-def packed(kind: int, value: object) -> bytes:
-    return frame(kind, msgpack.packb(value))
-
-
-def flat(values: dict[int, object]) -> list[object]:
-    return [item for kind in sorted(values) for item in (kind, values[kind])]
 
 
 def hear(parts: list[bytes]) -> tuple[list[Message], Error | None]:
@@ -104,23 +91,6 @@ def test_what_does_not_fit_a_frame_is_our_own_mistake() -> None:
 
 # --- what anybody writes ----------------------------------------------------------------------------------------
 
-headers = st.builds(frame, st.integers(0, 6), st.binary(max_size=40))
-bodies = st.builds(packed, st.integers(1, 5), values)
-lists_of_five = st.builds(packed, st.sampled_from((1, 2)), st.lists(values, min_size=5, max_size=5))
-opens = st.builds(
-    lambda offered: packed(1, (4, 64512, 90, b"\1\2\3\4", offered)),
-    values | st.lists(st.tuples(st.sampled_from((1, 2, 64, 65, 69, 70)), values), max_size=3),
-)
-updates = st.builds(
-    lambda family, attributes, nlri: packed(2, (family, 0, (), attributes, nlri)),
-    families,
-    st.dictionaries(st.integers(1, 11) | st.just(32), values, max_size=4).map(lambda some: flat(GOOD | some)),
-    st.just((b"\x20\1\2\3\4",)) | values,
-)  # fmt: skip
-strangers = st.one_of(
-    st.binary(max_size=60), headers, bodies, lists_of_five, opens, updates, damaged_frames(),
-    frames.flatmap(lambda one: st.integers(0, len(one)).map(lambda at: one[:at])),
-)  # fmt: skip
 streams = st.lists(frames | strangers, min_size=1, max_size=4).map(b"".join)
 
 
