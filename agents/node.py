@@ -8,8 +8,9 @@ Owns ``Host``, what the nodes of one process share, and ``Node``, one of them. A
 Whatever changed, ``_reconcile`` takes the configuration and the workloads as they are now; what that means is found
 by difference, so the order in which changes came plays no part.
 
-A cancelled node is a power cut: connections break, nothing is said, nothing is cleaned up in the datastore. A node that has no
-address (or no Node resource) waits until it has one; one whose address changes moves there with all its sessions.
+A cancelled node is a power cut: connections break, nothing is said, nothing is cleaned up in the datastore. A node that
+has no address (or no Node resource) has a Felix and no BIRD until it has one; one whose address changes moves there
+with all its sessions.
 
 Left out: who starts nodes (``cluster``), what a node is asked (``agents.speaker.inspect``).
 """
@@ -24,7 +25,7 @@ import attrs
 import trio
 
 from agents.confd.derive import Confd
-from agents.dataplane.fib import Fib, Routes
+from agents.dataplane.fib import Fib, FibRoute, Routes
 from agents.felix.routes import device_routes, learned
 from agents.ipam.allocator import Allocator
 from agents.ipam.cni import Cni
@@ -33,7 +34,7 @@ from agents.speaker.links import Links, Network
 from agents.speaker.speaker import Speaker
 from agents.syncer import Datastore, View
 from protocol.bgp.wire import Codec
-from protocol.prefix import Address, network_address, parse_prefix
+from protocol.prefix import Address, Prefix, network_address, parse_prefix
 from protocol.sync.messages import NODE_KINDS
 from protocol.v3.metadata import Key
 from protocol.v3.workload import WorkloadEndpoint
@@ -86,9 +87,9 @@ class Node:
         started = False
         while True:
             config = self.host.confd.derive(self.name)
+            self.fib = Fib()  # what BIRD learned goes with it
             if config is not None:
                 self.links = self.host.network.attach(config.address)
-                self.fib = Fib()
                 self.speaker = Speaker(
                     config,
                     fib=self.fib,
@@ -109,6 +110,7 @@ class Node:
                     self.links.shut()
                     self.speaker = self.links = None
             else:
+                self.fib.set_felix(self._workloads())
                 self._changed = trio.Event()
                 await self._changed.wait()
 
@@ -149,8 +151,7 @@ class Node:
         if config is None or config.address != speaker.config.address:
             return False
         now = trio.current_time()
-        endpoints = self.host.view.of_node(WorkloadEndpoint.kind, self.name).values()
-        routes = device_routes(cast("Iterable[WorkloadEndpoint]", endpoints))
+        routes = self._workloads()
         self.fib.set_felix(routes)
         speaker.configure(config, now)
         speaker.set_workloads(learned(routes), now)
@@ -158,3 +159,7 @@ class Node:
             self._bgp_started = True
             speaker.start(now)
         return True
+
+    def _workloads(self) -> dict[Prefix, FibRoute]:
+        endpoints = self.host.view.of_node(WorkloadEndpoint.kind, self.name).values()
+        return device_routes(cast("Iterable[WorkloadEndpoint]", endpoints))

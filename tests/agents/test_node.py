@@ -1,0 +1,249 @@
+"""One node and its neighbours, whole, in virtual time: from pods and resources to forwarding tables."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from agents.dataplane.fib import BLACKHOLE, FibRoute, RouteKind, device, via
+from agents.node import Node
+from protocol.prefix import Prefix, host_prefix, parse_address
+from protocol.v3.workload import interface_name
+from tests.deterministic import run_deterministic
+from tests.sim.cluster import SimCluster, address_of, name_of
+from tests.strategies.clusters import document, node
+
+Story = Callable[[SimCluster], Awaitable[None]]
+
+
+def virtual(size: int) -> Callable[[Story], Callable[[], None]]:
+    """Tells a story of some nodes; all of them are on, but no pod is there."""
+
+    def tell(story: Story) -> Callable[[], None]:
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                cluster = SimCluster(nursery, 1, size=9)
+                for index in range(1, size + 1):
+                    cluster.set_node(index)
+                    await cluster.start(index)
+                await story(cluster)
+                nursery.cancel_scope.cancel()
+
+        # Not functools.wraps: pytest would look for the story's arguments.
+        def test() -> None:
+            run_deterministic(main, 1, trio.testing.MockClock(autojump_threshold=0))
+
+        test.__doc__ = story.__doc__
+        return test
+
+    return tell
+
+
+def fib(cluster: SimCluster, index: int) -> dict[Prefix, FibRoute]:
+    return cluster.node(index).fib.routes
+
+
+async def settled(cluster: SimCluster, within: float = 60) -> None:
+    assert await cluster.converged(within) == []
+
+
+async def pods(cluster: SimCluster, index: int, *names: str) -> list[Prefix]:
+    return [host_prefix(await cluster.node(index).add_pod(name)) for name in names]
+
+
+def block_of(address: Prefix) -> Prefix:
+    """The /26 around it."""
+    return Prefix(bytes((26,)) + address[1:4] + bytes((address[4] & 0xC0,)))
+
+
+@virtual(2)
+async def test_pods_come_and_go(cluster: SimCluster) -> None:
+    first, second = await pods(cluster, 1, "a", "b")
+    await settled(cluster)
+    block = block_of(first)
+    assert fib(cluster, 1) == {
+        block: BLACKHOLE,
+        first: device(interface_name("default", "a")),
+        second: device(interface_name("default", "b")),
+    }
+    assert fib(cluster, 2) == {block: via((address_of(1),))}
+    await cluster.node(1).delete_pod("a")
+    await settled(cluster)
+    assert fib(cluster, 1) == {block: BLACKHOLE, second: device(interface_name("default", "b"))}
+    assert fib(cluster, 2) == {block: via((address_of(1),))}, "a block stays with its node"
+
+
+@virtual(2)
+async def test_a_released_block_is_gone_everywhere(cluster: SimCluster) -> None:
+    await pods(cluster, 1, "a")
+    await settled(cluster)
+    await cluster.node(1).delete_pod("a")
+    await cluster.node(1).allocator.release_host(name_of(1))
+    await settled(cluster)
+    assert fib(cluster, 1) == fib(cluster, 2) == {}
+
+
+@virtual(2)
+async def test_two_nodes_converge_at_once(cluster: SimCluster) -> None:
+    """Nothing waits for a timer: sockets, OPENs and UPDATEs are a few milliseconds."""
+    [one] = await pods(cluster, 1, "a")
+    [other] = await pods(cluster, 2, "b")
+    await settled(cluster, within=0.5)
+    assert fib(cluster, 1)[block_of(other)] == via((address_of(2),))
+    assert fib(cluster, 2)[block_of(one)] == via((address_of(1),))
+
+
+@virtual(1)
+async def test_a_node_without_an_address_waits_for_one(cluster: SimCluster) -> None:
+    cluster.apply(document("Node", name_of(2), {}))
+    await cluster.start(2)  # it is started: nobody has to wait for it
+    waiting = cluster.node(2)
+    assert (waiting.speaker, waiting.links) == (None, None)
+    await trio.sleep(100)
+    cluster.set_node(2)
+    await pods(cluster, 2, "a")
+    await settled(cluster)
+    assert waiting.speaker is not None
+    assert waiting.speaker.established == 1
+
+
+@virtual(1)
+async def test_a_node_without_a_resource_waits_for_it(cluster: SimCluster) -> None:
+    await cluster.start(2)
+    await trio.sleep(100)
+    assert cluster.node(2).speaker is None
+    cluster.set_node(2)
+    await pods(cluster, 2, "a")
+    await settled(cluster)
+
+
+@virtual(2)
+async def test_an_address_change_moves_the_node_with_its_sessions(cluster: SimCluster) -> None:
+    [pod] = await pods(cluster, 1, "a")
+    await settled(cluster)
+    cluster.apply(node(name_of(1), "10.77.5.5/16"))
+    await settled(cluster)
+    assert fib(cluster, 2) == {block_of(pod): via((parse_address("10.77.5.5"),))}
+    assert set(cluster.network.nodes) == {parse_address("10.77.5.5"), address_of(2)}
+    speaker = cluster.node(1).speaker
+    assert speaker is not None
+    assert (speaker.config.address, speaker.established) == (parse_address("10.77.5.5"), 1)
+    assert fib(cluster, 1)[pod].kind is RouteKind.DEVICE, "its pods have moved along"
+
+
+@virtual(2)
+async def test_a_node_whose_address_is_taken_away_listens_no_more(cluster: SimCluster) -> None:
+    [pod] = await pods(cluster, 1, "a")
+    await pods(cluster, 2, "b")
+    await settled(cluster)
+    cluster.apply(document("Node", name_of(1), {}))
+    await trio.sleep(1)
+    assert cluster.node(1).speaker is None
+    assert set(cluster.network.nodes) == {address_of(2)}
+    assert len(fib(cluster, 2)) == 2, "its own"
+    assert fib(cluster, 1) == {pod: device(interface_name("default", "a"))}, "Felix needs no BGP"
+    [another] = await pods(cluster, 1, "c")
+    assert fib(cluster, 1).keys() == {pod}
+    await trio.testing.wait_all_tasks_blocked()
+    assert fib(cluster, 1).keys() == {pod, another}
+    cluster.set_node(1)
+    await settled(cluster)
+    assert len(fib(cluster, 2)) == 3
+
+
+@virtual(3)
+async def test_a_power_cut_and_back(cluster: SimCluster) -> None:
+    for index in (1, 2, 3):
+        await pods(cluster, index, f"pod-{index}")
+    await settled(cluster)
+    before = dict(fib(cluster, 1))
+    await cluster.crash(1)
+    await settled(cluster, within=1)
+    assert len(fib(cluster, 2)) == 3, "its own block and pod, and the block of one other"
+    await cluster.start(1)
+    await settled(cluster)
+    assert fib(cluster, 1) == before, "what the datastore knows is what it is again"
+    [again] = await pods(cluster, 1, "another")
+    assert block_of(again) in before, "and its block is still its own"
+
+
+@virtual(2)
+async def test_a_power_cut_says_nothing(cluster: SimCluster) -> None:
+    await settled(cluster)
+    await cluster.crash(1)
+    await trio.sleep(0.1)
+    speaker = cluster.node(2).speaker
+    assert speaker is not None
+    [peer] = speaker.peers.values()
+    assert peer.session.last_error == "Socket: Connection reset by peer"
+
+
+@virtual(2)
+async def test_a_node_listens_before_it_dials(cluster: SimCluster) -> None:
+    """Until ``start_bgp`` it only answers the phone; what came meanwhile is not lost."""
+    cluster.set_node(3)
+    silent = cluster.host.nodes[name_of(3)] = Node(name_of(3), cluster.host)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(silent.run)
+        await pods(cluster, 3, "a")
+        await trio.sleep(3)
+        assert silent.speaker is not None
+        assert silent.speaker.established == 0
+        assert cluster.node(1).speaker.established == 1  # type: ignore[union-attr]  # it has an address
+        assert {route.kind for route in silent.fib.routes.values()} == {RouteKind.DEVICE, RouteKind.BLACKHOLE}
+        silent.start_bgp()
+        silent.start_bgp()  # twice is once
+        await trio.sleep(0.1)
+        assert silent.speaker.established == 2
+        nursery.cancel_scope.cancel()
+
+
+@virtual(2)
+async def test_what_concerns_others_wakes_nobody(cluster: SimCluster) -> None:
+    """A pod of node 1 is no business of node 2's; a pool is everybody's."""
+    await settled(cluster)
+    woken: list[str] = []
+    for index in (1, 2):
+        there = cluster.node(index)
+        there.wake = functools.partial(woken.append, there.name)  # type: ignore[method-assign]  # listens in
+    await pods(cluster, 1, "a")
+    assert set(woken) == {name_of(1)}
+    woken.clear()
+    cluster.set_mesh(False)
+    assert sorted(woken) == [name_of(1), name_of(2)]
+
+
+async def test_a_taken_endpoint_is_an_error(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        cluster = SimCluster(nursery, 1, size=2)
+        cluster.set_node(1)
+        cluster.network.attach(address_of(1))
+        with pytest.raises(OSError, match="in use"):
+            await cluster.start(1)
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    def run() -> Any:
+        found: list[object] = []
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                cluster = SimCluster(nursery, 5, size=4)
+                for index in range(1, 5):
+                    cluster.set_node(index)
+                    await cluster.start(index)
+                    await cluster.add_pod(index)
+                await settled(cluster)
+                found.extend((trio.current_time(), [list(fib(cluster, index).items()) for index in range(1, 5)]))
+                nursery.cancel_scope.cancel()
+
+        run_deterministic(main, 5, trio.testing.MockClock(autojump_threshold=0))
+        return found
+
+    assert run() == run()
+
