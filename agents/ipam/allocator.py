@@ -66,8 +66,9 @@ DEFAULT_BLOCK_LIMIT: Final = 20
 RECLAIM_AGE: Final = 60.0
 """An empty block is left to its node for this many seconds after its claim: it is about to be used."""
 
-LOOKS: Final = 8
-"""Blocks looked at one by one before all are listed: a list costs about as much as two gets per hundred blocks."""
+LOOKS: Final = 64
+"""Blocks looked at one by one before all are listed: a listed block costs a fifth of one asked for, and in a pool that
+is nearly full there are a thousand of them."""
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 

@@ -181,9 +181,13 @@ def release(
     sequences = dict(spec.sequence_number_for_allocation)
     freed = []
     lost: dict[str, int] = {}
-    stamp = AllocationAttribute(released_at=format_time(now))
-    attributes = spec.attributes if stamp in spec.attributes else (*spec.attributes, stamp)
-    cooling = attributes.index(stamp)
+    attributes = spec.attributes
+    cooling = None
+    if cooldown:
+        stamp = AllocationAttribute(released_at=format_time(now))
+        if stamp not in attributes:
+            attributes = (*attributes, stamp)
+        cooling = attributes.index(stamp)
     for ordinal in ordinals:
         index = allocations[ordinal]
         assert index is not None
@@ -191,10 +195,8 @@ def release(
         if handle_id is not None:
             lost[handle_id] = lost.get(handle_id, 0) + 1
         sequences.pop(str(ordinal), None)
-        if cooldown:
-            allocations[ordinal] = cooling
-        else:
-            allocations[ordinal] = None
+        allocations[ordinal] = cooling
+        if cooling is None:
             freed.append(ordinal)
     dense, kept = _dense(allocations, attributes)
     changed = _with(

@@ -22,7 +22,14 @@ from cluster.datastore.memory import Change
 from protocol.prefix import IPV4, parse_prefix
 from protocol.sync.errors import NotFound
 from protocol.v3.codec import encode
-from protocol.v3.ipam import AffinityState, BlockAffinity, BlockAffinitySpec, IPAMHandle, IPAMHandleSpec
+from protocol.v3.ipam import (
+    AffinityState,
+    BlockAffinity,
+    BlockAffinitySpec,
+    IPAMHandle,
+    IPAMHandleSpec,
+    affinity_name,
+)
 from protocol.v3.metadata import Metadata, Resource
 from tests.deterministic import run_deterministic
 from tests.strategies.ipam import World, names, nodes, pool
@@ -145,11 +152,11 @@ def takes(name: str, *, must_be_empty: bool) -> Act:
     return act
 
 
-def left_behind(state: AffinityState | None, block: str) -> Callable[[], World]:
+def left_behind(state: AffinityState | None, block: str, room: str = CIDR) -> Callable[[], World]:
     """A world in which node-001 died in the middle of something."""
 
     def make() -> World:
-        world = World(pool(CIDR, block_size=31), *nodes(names(2)))
+        world = World(pool(room, block_size=31), *nodes(names(2)))
         if state is not None:
             spec = BlockAffinitySpec(state=state, node="node-001", cidr=CIDR)
             world.store.create(encode(BlockAffinity(Metadata("node-001-192-168-4-0-31"), spec)))
@@ -171,9 +178,13 @@ def watch(world: World) -> list[str]:
     wrong = []
 
     def look(change: Change) -> None:
-        blocks = {block.spec.cidr: block for block in world.blocks().values()}
+        owned = {
+            affinity_name(owner, block.spec.cidr): block.spec.affinity
+            for block in world.blocks().values()
+            for owner in names(2)
+        }
         for name, (owner, state) in world.affinities().items():
-            if state == "confirmed" and (CIDR not in blocks or blocks[CIDR].spec.affinity != f"host:{owner}"):
+            if state == "confirmed" and owned.get(name) != f"host:{owner}":
                 wrong.append(f"{change.revision}: {name} is confirmed, the block is not")
         counts = world.handles()
         held = Counter(handle for handle in world.owners().values() if handle)
@@ -242,6 +253,13 @@ def test_a_block_is_reclaimed_or_used_but_never_taken_from_under_an_address() ->
     for world, choices in every_order(LEFT_BEHIND["confirmed"], TOGETHER["two nodes assign"], SWITCHES):
         assert len(world.owners()) == 2, choices
         assert world.blocks()[PREFIX].spec.affinity is not None, choices
+
+
+def test_a_claim_that_lost_its_affinity_leaves_no_block_behind() -> None:
+    """With room elsewhere (where node-001's walk begins) it has no reason to come back."""
+    make = left_behind("pending", "", room="192.168.4.0/30")
+    for world, choices in every_order(make, TOGETHER["one assigns, another lets go"], SWITCHES + 1):
+        assert half(world) == [], choices
 
 
 def settled(make: Callable[[], World], acts: list[Act], switches: int) -> None:
