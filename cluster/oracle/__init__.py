@@ -18,7 +18,7 @@ speaker's policy and decision process. Common are only values: prefixes, resourc
 FIB.
 
 Left out, as long as the nodes leave it out: IPv6 sessions, BGP filters, communities, services, encapsulation,
-add-path, and neighbours that are not nodes of the cluster. An address that workloads of two nodes claim at once has
+add-path, localASNumber, and neighbours that are not nodes of the cluster. An address that workloads of two nodes claim at once has
 no stable answer in BGP without add-path (each node keeps quiet while it hears the other); both are taken to announce
 it, as BIRD with add-path does.
 """

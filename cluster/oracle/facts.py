@@ -48,7 +48,7 @@ class Facts:
     cut: list[Pair]  # both ways round
     cliques: list[list[int]]  # see sessions.Graph
     severed: list[tuple[int, bytes]]
-    edges: list[tuple[int, int, int, int, bool, bool]]
+    edges: list[tuple[int, int, bool, bool]]
     announced: list[tuple[list[int], list[int], bool, list[Prefix]]]
     """(announcers, who never passes it on: it lies in a block of theirs, whether anybody may, prefixes)."""
     blackholes: list[list[Prefix]]  # by node: its blocks
@@ -145,6 +145,7 @@ def _stations(nodes: Iterable[Node], global_as: int, ports: Mapping[str, int]) -
                 asn=global_as if named_as is None else named_as,
                 cluster=parse_address(cluster) if cluster else b"",
                 port=ports.get(name) or ports.get("default", 0),
+                ports=frozenset(port for port in (ports.get(name), ports.get("default")) if port),
             )
         )
     return stations
@@ -193,7 +194,9 @@ class _Origins:
     def add_block(self, spec: Mapping[str, Any]) -> None:
         """A BlockAffinity's spec."""
         node, state, cidr = self._numbers.get(spec["node"]), spec.get("state", ""), spec["cidr"]
-        if node is None or state == "pending" or spec.get("type", "host") != "host" or ":" in cidr:
+        if node is None or state == "pending" or spec.get("deleted") or spec.get("type", "host") != "host":
+            return
+        if ":" in cidr:
             return
         prefix = _ipv4_prefix(cidr)
         confirmed = state != "pendingDeletion"
@@ -232,10 +235,8 @@ class _Origins:
                 whole.add((prefix, node))
         for node, workloads in enumerate(self.workloads):
             for prefix, _ in workloads:
-                if len(prefix) == 5:
-                    own_block = (prefix, node) in whole
-                    if own_block or node not in self._confirmed.around(prefix, itself=False):
-                        announce(prefix, node, own_block=own_block)
+                if len(prefix) == 5 and node not in self._confirmed.around(prefix, itself=False):
+                    announce(prefix, node, own_block=(prefix, node) in whole)
         groups: dict[tuple[tuple[int, ...], tuple[int, ...], bool], list[Prefix]] = {}
         for prefix, nodes in announcers.items():
             silent = tuple(self._confirmed.around(prefix, itself=False))

@@ -42,7 +42,8 @@ class Station:
     named_as: int | None  # by its Node resource
     asn: int
     cluster: bytes  # b"": no reflector
-    port: int  # 0: the default
+    port: int  # it listens on; 0: the default
+    ports: frozenset[int]  # all that its own BGPConfiguration and the global one name
 
     @property
     def key(self) -> PeerKey:
@@ -54,12 +55,12 @@ class Graph:
     """All sessions that should stand. Nodes are numbers.
 
     ``cliques`` are the mesh. ``severed`` are pairs within the cliques that cannot talk, as [node, bitmap of nodes
-    (little-endian)]. ``edges`` are all other sessions: [a, b, AS of a, AS of b, a reflects for b, b reflects for a].
+    (little-endian)]. ``edges`` are all other sessions: [a, b, a reflects for b, b reflects for a].
     """
 
     cliques: list[list[int]]
     severed: list[tuple[int, bytes]]
-    edges: list[tuple[int, int, int, int, bool, bool]]
+    edges: list[tuple[int, int, bool, bool]]
 
 
 @attrs.frozen
@@ -68,13 +69,11 @@ class _Peering:
 
     peer_as: int
     cluster: bytes
-    local_as: int | None  # None: the node's own
 
-    def side(self, station: Station) -> tuple[int, int, bool]:
-        """(AS it says it is in, AS it expects, whether the neighbour is its client)."""
-        local = station.asn if self.local_as is None else self.local_as
-        client = bool(station.cluster) and self.peer_as == local and self.cluster != station.cluster
-        return local, self.peer_as, client
+    def side(self, station: Station) -> tuple[int, bool]:
+        """(AS it expects, whether the neighbour is its client)."""
+        client = bool(station.cluster) and self.peer_as == station.asn and self.cluster != station.cluster
+        return self.peer_as, client
 
 
 def derive(
@@ -112,16 +111,15 @@ def _explicit(
     circles: Sequence[int],
     tables: Sequence[Mapping[PeerKey, _Peering]],
     cut: Collection[Pair],
-) -> list[tuple[int, int, int, int, bool, bool]]:
+) -> list[tuple[int, int, bool, bool]]:
     living = {station.address: station for station in alive}
     ports = sorted({port for table in tables for _, port in table})
 
-    def sides(one: Station, other: Station) -> list[tuple[int, int, bool]]:
+    def sides(one: Station, other: Station) -> list[tuple[int, bool]]:
         table = tables[one.number]
         found = [table[other.address, port].side(one) for port in ports if (other.address, port) in table]
         if circles[one.number] and circles[other.number]:
-            expected = one.asn if other.named_as is None else other.named_as
-            found.append((one.asn, expected, False))
+            found.append((one.asn if other.named_as is None else other.named_as, False))
         return found
 
     edges = []
@@ -135,10 +133,10 @@ def _explicit(
             if other.number < one.number and any((one.address, port) in tables[other.number] for port in ports):
                 continue  # met from the other side
             agreed = [
-                (one.number, other.number, local, their_local, client, their_client)
-                for local, expected, client in sides(one, other)
-                for their_local, they_expect, their_client in theirs
-                if expected == their_local and they_expect == local
+                (one.number, other.number, client, their_client)
+                for expected, client in sides(one, other)
+                for they_expect, their_client in theirs
+                if expected == other.asn and they_expect == one.asn
             ]
             edges += agreed[:1]
     return edges
@@ -169,20 +167,19 @@ def _tables(
             name = peer.metadata.name
             if peer.spec.peer_selector:
                 for remote in there[name]:
-                    add(here[name], remote.key, _Peering(remote.asn, remote.cluster, None))
+                    add(here[name], remote.key, _Peering(remote.asn, remote.cluster))
             elif peer.spec.peer_ip:
                 endpoint = _endpoint(peer.spec.peer_ip)
                 if endpoint is not None:
                     address, port = endpoint
                     if not port and there[name]:
                         port = there[name][0].port
-                    expected = peer.spec.as_number or global_as
-                    add(here[name], (address, port), _Peering(expected, b"", peer.spec.local_as_number))
+                    add(here[name], (address, port), _Peering(peer.spec.as_number or global_as, b""))
     for peer in peers:
         if peer.spec.reverse_peering != "Manual":
             name = peer.metadata.name
             for local in here[name]:
-                add(there[name], local.key, _Peering(local.asn, local.cluster, None))
+                add(there[name], local.key, _Peering(local.asn, local.cluster))
     return tables
 
 
@@ -205,7 +202,9 @@ def _remotes(stations: Sequence[Station], peer: BGPPeer, global_as: int) -> list
     return [
         station
         for station in stations
-        if station.address == address and station.asn == expected and port in (0, station.port or 179)
+        if station.address == address and station.asn == expected
+        # Calico compares with the global port even where the node has its own.
+        if not port or station.ports <= {port}
     ]
 
 

@@ -6,7 +6,7 @@ reflection lengthens CLUSTER_LIST. So the best offer in all of the cluster canno
 it, and so on down: the stable state is the only one, whatever the order of messages, and is found by taking
 offers best first, each node once. This is Dijkstra's algorithm with a rank for distance. Two of BGP's rules need no
 code then: who is offered a route back (never over the session it came by, never to its ORIGINATOR_ID) holds a
-better one already.
+better one already. Inside an AS its own number never stands in an AS_PATH, so only the border looks for it.
 
 An offer is a tuple that sorts by rank and ends with what it carries:
 
@@ -45,9 +45,8 @@ ECMP_LIMIT = 16
 Offer = tuple[int, int, int, int, int, int, int, tuple[int, ...], tuple[bytes, ...], int]
 Speaking = list[tuple[int, Offer | None]]  # (node, what it holds; None: its own route)
 Table = dict[Prefix, FibRoute]
-_OWN: Offer = (0, 0, 0, 0, 0, 0, 0, (), (), 0)
 MakeVia = Callable[[tuple[Address, ...]], FibRoute]
-Likeness = tuple[int, int, int, tuple[tuple[int, int], ...]]
+Likeness = tuple[int, int, int]
 
 
 @attrs.frozen
@@ -140,24 +139,18 @@ def _groups(facts: Facts, own: Collection[str], via: MakeVia) -> list[_Group]:
             (number, state.best) for number, state in held.items() if state.best and not mute >> number & 1
         ]
         for (near, *_), group in leaves.items():
-            next_hops = _read_off(topology, near, group.members, announcers, speaking)
+            next_hops = _read_off(topology, near, group.members[0], speaking)
             if next_hops:
                 group.table.update(dict.fromkeys(prefixes, routes.through(next_hops)))
     return [*relays.values(), *leaves.values()]
 
 
-def _read_off(
-    topology: _Topology, near: int, members: Sequence[int], announcers: Sequence[int], speaking: Speaking
-) -> int:
-    """The next hops of leaves that are all alike."""
+def _read_off(topology: _Topology, near: int, leaf: int, speaking: Speaking) -> int:
+    """The next hops of a leaf, and of all that are like it."""
     heard = [(number, best) for number, best in speaking if near >> number & 1]
-    # To one that announces it itself the neighbours may say less, and it would not matter.
-    receiver = next((number for number in members if number not in announcers), None)
-    if not heard or receiver is None:
-        return 0
     if len(heard) == 1 and heard[0][1] is None:
         return 1 << heard[0][0]
-    offers = [offer for number, best in heard if (offer := topology.offer(number, best, receiver))]
+    offers = [offer for number, best in heard if (offer := topology.offer(number, best, leaf))]
     if not offers:
         return 0
     rank = min(offers)[:2]
@@ -239,7 +232,6 @@ class _Topology:
         count = len(facts.names)
         self._asns = facts.asns
         self._clusters = facts.clusters
-        self._odd: list[dict[int, int]] = [{} for _ in range(count)]  # by node, neighbour: another AS than its own
         self.near = [0] * count  # neighbours
         self.border = [0] * count  # those of another AS
         self.clients = [0] * count  # those it reflects for
@@ -249,16 +241,15 @@ class _Topology:
         for number, bits in facts.severed:
             self.near[number] &= ~int.from_bytes(bits, "little")
             self.border[number] &= self.near[number]
-        for one, other, one_as, other_as, one_reflects, other_reflects in facts.edges:
-            self._add(one, other, one_as, other_as)
-            self._add(other, one, other_as, one_as)
+        for one, other, one_reflects, other_reflects in facts.edges:
+            self._add(one, other)
+            self._add(other, one)
             if one_reflects:
                 self._add_client(one, other)
             if other_reflects:
                 self._add_client(other, one)
         self.relays = sum(1 << number for number in range(count) if self.border[number] or self.clients[number])
         self._bordering = [number for number in range(count) if self.border[number]]
-        self._uniform = not any(self._odd)
         self._inward: dict[int, list[int]] = {}
 
     def _add_clique(self, clique: Sequence[int]) -> None:
@@ -270,12 +261,10 @@ class _Topology:
             self.near[number] |= everybody & ~(1 << number)
             self.border[number] |= everybody & ~by_as[self._asns[number]]
 
-    def _add(self, one: int, other: int, one_as: int, other_as: int) -> None:
+    def _add(self, one: int, other: int) -> None:
         self.near[one] |= 1 << other
-        if one_as != other_as:
+        if self._asns[one] != self._asns[other]:
             self.border[one] |= 1 << other
-        if one_as != self._asns[one]:
-            self._odd[one][other] = one_as
 
     def _add_client(self, reflector: int, client: int) -> None:
         self.clients[reflector] |= 1 << client
@@ -286,7 +275,7 @@ class _Topology:
         near = self.near[leaf]
         if near & ~self.relays:
             near |= 1 << leaf
-        return near, self._reflectors[leaf], self._asns[leaf], tuple(sorted(self._odd[leaf].items()))
+        return near, self._reflectors[leaf], self._asns[leaf]
 
     def inward(self, number: int) -> list[int]:
         """The relays among its neighbours in its own AS."""
@@ -300,13 +289,9 @@ class _Topology:
         offers: list[Offer] = []
         over: dict[tuple[int, ...], int] = {}  # AS_PATH as told over the border: who tells it
         for number, best in speaking:
-            receivers = self.inward(number)
-            if self._uniform:
-                path = (self._asns[number], *(best[7] if best else ()))
-                over[path] = over.get(path, 0) | 1 << number
-            else:
-                receivers = receivers + _numbers(self.border[number])
-            for receiver in receivers:
+            path = (self._asns[number], *(best[7] if best else ()))
+            over[path] = over.get(path, 0) | 1 << number
+            for receiver in self.inward(number):
                 if receiver not in held and (offer := self.offer(number, best, receiver)):
                     offers.append(offer)
         # Over the border all that tell the same path tie: one offer stands for all of them. In a mesh with an AS per
@@ -321,20 +306,13 @@ class _Topology:
         return offers
 
     def offer(self, sender: int, best: Offer | None, receiver: int) -> Offer | None:
-        """What ``sender`` tells ``receiver`` of what it holds, as the receiver ranks it.
+        """What ``sender`` tells ``receiver``, of its own AS, of what it holds, as the receiver ranks it.
 
         None when the sender keeps it to itself or the receiver refuses it.
         """
-        length, inside, originator, reflections, source, _, next_hop, path, clusters, _ = best or _OWN
-        if self.border[receiver] >> sender & 1:
-            path = (self._session_as(sender, receiver), *path)
-            if self._session_as(receiver, sender) in path:
-                return None
-            return length + 1, 0, sender, 0, sender, receiver, sender, path, (), 1 << sender
         if best is None:
             return 0, 1, sender, 0, sender, receiver, sender, (), (), 1 << sender
-        if self._session_as(receiver, sender) in path:
-            return None
+        length, inside, originator, reflections, source, _, next_hop, path, clusters, _ = best
         if not inside:
             return length, 1, sender, 0, sender, receiver, next_hop, path, (), 1 << next_hop
         if not (self.clients[sender] >> source & 1 or self.clients[sender] >> receiver & 1):
@@ -344,7 +322,3 @@ class _Topology:
         if self.clients[receiver] >> sender & 1 and self._clusters[receiver] in clusters:
             return None
         return length, 1, originator, reflections + 1, sender, receiver, next_hop, path, clusters, 1 << next_hop
-
-    def _session_as(self, number: int, neighbour: int) -> int:
-        """The AS a node says it is in, on one session."""
-        return self._odd[number].get(neighbour, self._asns[number])

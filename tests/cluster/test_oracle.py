@@ -14,10 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.confd.derive import Confd
 from agents.dataplane.fib import BLACKHOLE, FibRoute, RouteKind, Routes, via
+from agents.speaker.config import Timers
 from cluster.oracle import Facts, expected_counts, first_differences, gather, solve
 from cluster.oracle.solver import session_count
 from protocol.prefix import Address, Prefix, format_prefix, parse_address, parse_prefix
+from protocol.v3.bgp import BGPConfiguration, BGPPeer
+from protocol.v3.codec import encode
+from protocol.v3.node import Node
+from tests.strategies import confd
 from tests.strategies.clusters import (
     Document,
     Listing,
@@ -224,6 +230,22 @@ class TestReflection:
         assert tables(facts)["n1"] == {"1": "blackhole", "2": "n2"}
         assert tables(facts)["n3"] == {"2": "n2", "3": "blackhole"}
 
+    def test_a_client_beside_non_clients(self) -> None:
+        """n2's neighbours are alike but for n4 being its client: it hears of everybody, and everybody of it."""
+        facts = facts_of(
+            [
+                bgp_configuration(nodeToNodeMeshEnabled=False),
+                bgp_peer("star", node="n2", peerSelector="has(end)"),
+                *simple(1, cluster="1.0.0.1", end="yes"),
+                *simple(2, cluster="1.0.0.1"),
+                *simple(3, cluster="1.0.0.1", end="yes"),
+                *simple(4, end="yes"),
+            ]
+        )
+        found = tables(facts)
+        assert found["n1"] == {"1": "blackhole", "2": "n2", "4": "n4"}
+        assert found["n4"] == {"1": "n1", "2": "n2", "3": "n3", "4": "blackhole"}
+
     def test_a_reflector_is_not_in_the_mesh(self) -> None:
         facts = facts_of([*simple(1, cluster="1.0.0.1"), *simple(2), *simple(3)])
         assert sessions(facts) == 1
@@ -247,16 +269,6 @@ class TestPeers:
         peer = bgp_peer("p", node="n1", peerIP="10.0.0.2", asNumber=64999)
         assert sessions(facts_of([self.OFF, peer, *simple(1), *simple(2)])) == 0
 
-    def test_local_as_of_one_peering(self) -> None:
-        documents = [self.OFF, *simple(1), *simple(2)]
-        ours = bgp_peer(
-            "a", node="n1", peerIP="10.0.0.2", asNumber=64512, localASNumber=65100, reversePeering="Manual"
-        )
-        theirs = bgp_peer("b", node="n2", peerIP="10.0.0.1", asNumber=65100, reversePeering="Manual")
-        facts = facts_of([*documents, ours, theirs])
-        assert sessions(facts) == 1
-        assert facts.edges == [(0, 1, 65100, 64512, False, False)]
-
     def test_the_mesh_keeps_a_pair_that_is_also_peered(self) -> None:
         facts = facts_of([bgp_peer("all", peerSelector="all()"), *simple(1), *simple(2), *simple(3)])
         assert (sessions(facts), facts.edges) == (3, [])
@@ -265,12 +277,16 @@ class TestPeers:
         peer = bgp_peer("p", nodeSelector="has(", peerSelector="all()")
         assert sessions(facts_of([self.OFF, peer, *simple(1), *simple(2)])) == 0
 
-    def test_a_port_that_nobody_listens_on_finds_no_node_to_peer_back(self) -> None:
+    def test_a_node_peers_back_when_it_listens_at_the_port(self) -> None:
         documents = [self.OFF, *simple(1), *simple(2)]
         peer = bgp_peer("p", node="n1", peerIP="10.0.0.2:1790", asNumber=64512)
-        assert sessions(facts_of([*documents, peer])) == 0
-        listens = document("BGPConfiguration", "node.n2", {"listenPort": 1790})
-        assert sessions(facts_of([*documents, peer, listens])) == 1
+        assert sessions(facts_of([*documents, peer])) == 1  # nobody names a port
+        elsewhere = document("BGPConfiguration", "node.n2", {"listenPort": 179})
+        assert sessions(facts_of([*documents, peer, elsewhere])) == 0
+        there = document("BGPConfiguration", "node.n2", {"listenPort": 1790})
+        assert sessions(facts_of([*documents, peer, there])) == 1
+        globally = bgp_configuration(nodeToNodeMeshEnabled=False, listenPort=179)
+        assert sessions(facts_of([globally, *documents[1:], peer, there])) == 0
 
     def test_two_ports_are_one_session(self) -> None:
         ports = [bgp_peer(f"p{port}", node="n1", peerIP=f"10.0.0.2:{port}", asNumber=64512) for port in (179, 180)]
@@ -285,7 +301,7 @@ class TestPeers:
             bgp_peer("one", node="n1", peerIP="10.0.0.2", asNumber=64512),
         ]
         reflectors = [*simple(1, cluster="1.0.0.1"), *simple(2, cluster="1.0.0.1")]
-        assert facts_of([configuration, *peers, *reflectors]).edges == [(0, 1, 64512, 64512, False, False)]
+        assert facts_of([configuration, *peers, *reflectors]).edges == [(0, 1, False, False)]
 
     def test_external_neighbours_are_nobody_here(self) -> None:
         peer = bgp_peer("tor", peerIP="172.16.0.1", asNumber=65000)
@@ -297,7 +313,7 @@ class TestPeers:
         back = bgp_peer("b", node="n2", peerSelector="has(first)", reversePeering="Manual")
         reflectors = [*simple(1, cluster="1.0.0.1", first="yes"), *simple(2, cluster="1.0.0.1")]
         facts = facts_of([by_address, back, *reflectors])
-        assert facts.edges == [(0, 1, 64512, 64512, True, False)]
+        assert facts.edges == [(0, 1, True, False)]
 
 
 class TestOrigins:
@@ -326,6 +342,9 @@ class TestOrigins:
         documents = [node("n1", "10.0.0.1"), node("n2", "10.0.0.2"), workload("n1", "192.168.3.4/32", "cali4")]
         states = {"1": "pending", "2": "", "3": "pendingDeletion"}
         blocks = [affinity("n1", block(int(number)), state) for number, state in states.items()]
+        blocks += [affinity("n1", block(5)), affinity("n1", block(6))]
+        blocks[-2]["spec"]["deleted"] = True
+        blocks[-1]["spec"]["type"] = "virtual"
         facts = facts_of([*documents, *blocks])
         assert tables(facts) == {
             "n1": {"2": "blackhole", "3": "blackhole", "3.4/32": "dev cali4"},
@@ -361,11 +380,11 @@ class TestOrigins:
         assert found["n3"]["172.17.0.0/26"] == "n1"
         assert "172.18.0.1/32" not in found["n1"]
 
-    def test_a_block_changing_hands_is_not_passed_on_by_who_still_has_it(self) -> None:
-        """n1's static route is its best, and may not leave: outside of every pool, and no longer confirmed."""
+    def test_outside_of_every_pool_a_block_on_its_way_out_is_local(self) -> None:
+        """Of the two that have it only n2 announces it, and n1 passes nothing on from outside of the pools."""
         documents = [
             *RR_BY_LABEL,
-            node("n1", "10.0.0.1", cluster="1.0.0.1", labels={"rr": "true"}),
+            *simple(1, cluster="1.0.0.1", rr="true"),
             affinity("n1", "172.16.0.0/26", "pendingDeletion"),
             *simple(2),
             *simple(3),
@@ -518,9 +537,9 @@ def spelled_out(facts: Facts) -> dict[tuple[int, int], tuple[int, int, bool]]:
         for one, other in itertools.permutations(clique, 2):
             if not severed.get(one, 0) >> other & 1:
                 found[one, other] = facts.asns[one], facts.asns[other], False
-    for one, other, one_as, other_as, one_reflects, other_reflects in facts.edges:
-        found[one, other] = one_as, other_as, one_reflects
-        found[other, one] = other_as, one_as, other_reflects
+    for one, other, one_reflects, other_reflects in facts.edges:
+        found[one, other] = facts.asns[one], facts.asns[other], one_reflects
+        found[other, one] = facts.asns[other], facts.asns[one], other_reflects
     return found
 
 
@@ -599,7 +618,6 @@ def facts_drawn(draw: st.DrawFn) -> Facts:
     asns = draw(st.lists(st.integers(1, draw(st.sampled_from([1, 1, 2, 4]))), min_size=count, max_size=count))
     kinds = draw(st.sampled_from([[b""], [b"", b"c001"], [b"c001", b"c002"], [b"", b"c001", b"c002", b"c003"]]))
     clusters = draw(st.lists(st.sampled_from(kinds), min_size=count, max_size=count))
-    odd_as = draw(st.integers(0, 3)) == 0
     mesh = [number for number in range(count) if not clusters[number] and draw(st.booleans())]
     severed: dict[int, int] = {}
     pairs = list(itertools.combinations(range(count), 2))
@@ -610,15 +628,11 @@ def facts_drawn(draw: st.DrawFn) -> Facts:
                 severed[one] = severed.get(one, 0) | 1 << other
                 severed[other] = severed.get(other, 0) | 1 << one
         elif draw(st.booleans()):
-            odd = odd_as and draw(st.booleans())
-            one_as, other_as = 9 if odd else asns[one], asns[other]
-            same = one_as == other_as
+            same = asns[one] == asns[other]
             edges.append(
                 (
                     one,
                     other,
-                    one_as,
-                    other_as,
                     bool(clusters[one]) and same and draw(st.booleans()),
                     bool(clusters[other]) and same and draw(st.booleans()),
                 )
@@ -703,8 +717,6 @@ def resources_drawn(draw: st.DrawFn) -> list[Document]:
         else:
             spec["peerIP"] = f"10.0.0.{draw(st.integers(1, count + 1))}"
             spec["asNumber"] = draw(st.sampled_from([64512, 65001]))
-            if draw(st.integers(0, 3)) == 0:
-                spec["localASNumber"] = 65001
         if draw(st.booleans()):
             spec["reversePeering"] = draw(st.sampled_from(["Auto", "Manual"]))
         documents.append(bgp_peer(f"p{index}", **spec))
@@ -767,7 +779,7 @@ class Plain:
                         found.setdefault(name, (self.asn(name), self.asn(own), self.cluster(name)))
                 else:
                     name = f"n{spec['peerIP'].rpartition('.')[2]}"
-                    found.setdefault(name, (spec["asNumber"], spec.get("localASNumber", self.asn(own)), ""))
+                    found.setdefault(name, (spec["asNumber"], self.asn(own), ""))
         for spec in self.peers:
             if spec.get("reversePeering") != "Manual" and own in self.there(spec):
                 for name in self.here(spec):
@@ -827,3 +839,31 @@ def test_sessions_are_where_both_sides_configure_each_other(
 def both_sides(facts: Facts) -> dict[tuple[int, int], tuple[int, int, bool, bool]]:
     links = spelled_out(facts)
     return {pair: (*sides, links[pair[::-1]][2]) for pair, sides in links.items()}
+
+
+@settings(max_examples=200, deadline=None)
+@given(confd.nodes(), confd.bgp_peers(), confd.bgp_configurations())
+def test_sessions_are_what_the_configurations_of_both_ends_agree_on(
+    nodes: list[Node], peers: list[BGPPeer], configurations: list[BGPConfiguration]
+) -> None:
+    resources = [*nodes, *peers, *configurations]
+    facts = gather(Listing(map(encode, resources)))
+    deriver = Confd(confd.Writer(*resources).view, Timers())
+    configured: dict[tuple[int, int], list[tuple[int, bool]]] = {}
+    for number, name in enumerate(facts.names):
+        config = deriver.derive(name)
+        assert config is not None
+        for peer in config.peers:
+            if peer.address in facts.addresses:
+                pair = number, facts.addresses.index(peer.address)
+                configured.setdefault(pair, []).append((peer.peer_as, peer.rr_client))
+    expected = {
+        (one, other)
+        for one, other in configured
+        if any(asn == facts.asns[other] for asn, _ in configured[one, other])
+        and any(asn == facts.asns[one] for asn, _ in configured.get((other, one), ()))
+    }
+    links = spelled_out(facts)
+    assert set(links) == expected
+    for pair, (_, there, client) in links.items():
+        assert (there, client) in configured[pair]
