@@ -198,11 +198,12 @@ def watch(world: World) -> list[str]:
 
 def half(world: World) -> list[str]:
     """What must not be when nobody is at it: a block whose owner has no affinity."""
-    owners = {f"host:{owner}" for owner, _ in world.affinities().values()}
+    affinities = world.affinities()
     return [
-        f"{block.spec.affinity} has no affinity"
+        f"{block.spec.cidr} is {block.spec.affinity} without an affinity"
         for block in world.blocks().values()
-        if block.spec.affinity not in (None, *owners)
+        if block.spec.affinity
+        and affinity_name(block.spec.affinity.removeprefix("host:"), block.spec.cidr) not in affinities
     ]
 
 
