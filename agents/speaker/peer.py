@@ -62,6 +62,9 @@ class Peer:
         other = self.rival if opened is self.session else self.session
         if other is None or opened.peer_open is None or other.state not in (State.OPEN_SENT, State.OPEN_CONFIRM):
             return None
+        if other.outgoing == opened.outgoing:
+            # Both are the neighbour's, which has one at a time: it has given up the first, and we have yet to hear of it.
+            return self.session
         ours_wins = local_identifier > opened.peer_open.identifier
         return other if opened.outgoing == ours_wins else opened
 

@@ -130,6 +130,28 @@ def test_the_higher_identifiers_connection_survives(winner: int) -> None:
     assert_one_session_each(net, 1)
 
 
+@pytest.mark.parametrize("identifier", [host(0), host(200)])
+def test_of_two_connections_from_one_neighbour_the_later_lives(identifier: Address) -> None:
+    """It has one at a time, so it has given up the first, however late we hear of that."""
+    net = SpeakerNet()
+    net.add(speaker_config(1, [peer_config(1, 2, passive=True)], router_id=identifier))
+    net.add(speaker_config(2, [peer_config(2, 1)]))
+    net.deliver_batch(host(1))
+    first = net.ends[0]
+    assert (first.owner, net.peer(1, 2).session.state) == (host(2), State.OPEN_SENT)
+    net.break_connection(first)
+    net.deliver_batch(host(2))
+    net.now += 5
+    net.handle(host(2))  # dials again
+    late, second = (link for link in net.ends if link.owner == host(1))
+    while waiting := [link for link in net.waiting() if link is not late]:
+        net.deliver(waiting[0])
+    assert net.peer(1, 2).session.link is second
+    net.settle(2, within=0)
+    assert net.dials == 2
+    assert_one_session_each(net, 1)
+
+
 def test_a_passive_neighbour_never_dials() -> None:
     net = SpeakerNet()
     net.add(speaker_config(1, [peer_config(1, 2, passive=True)]))
