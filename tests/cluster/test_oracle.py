@@ -246,6 +246,21 @@ class TestReflection:
         assert found["n1"] == {"1": "blackhole", "2": "n2", "4": "n4"}
         assert found["n4"] == {"1": "n1", "2": "n2", "3": "n3", "4": "blackhole"}
 
+    def test_what_comes_straight_from_a_client_is_better_than_its_reflection(self) -> None:
+        """n2 has n4's block from n4 and, with a longer CLUSTER_LIST but a lower address, from n1. Only the first goes to n3."""
+        facts = facts_of(
+            [
+                bgp_configuration(nodeToNodeMeshEnabled=False),
+                bgp_peer("core", node="n2", peerSelector="has(core)"),
+                bgp_peer("clients", nodeSelector="has(top)", peerSelector="has(client)"),
+                *simple(1, cluster="1.0.0.1", core="yes", top="yes"),
+                *simple(2, cluster="1.0.0.1", top="yes"),
+                *simple(3, cluster="1.0.0.1", core="yes"),
+                *simple(4, client="yes"),
+            ]
+        )
+        assert tables(facts)["n3"] == {"2": "n2", "3": "blackhole", "4": "n4"}
+
     def test_a_reflector_is_not_in_the_mesh(self) -> None:
         facts = facts_of([*simple(1, cluster="1.0.0.1"), *simple(2), *simple(3)])
         assert sessions(facts) == 1
