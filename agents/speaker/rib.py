@@ -80,14 +80,14 @@ class Rib:
                 self._choose(prefix, self._path(peer, attributes))
                 continue
             replaced = table.get(prefix)
+            if replaced is attributes:
+                continue
             table[prefix] = attributes
-            if replaced is None:
-                outcome = compare(peer, attributes, present)
-                if outcome == BETTER:
-                    self._choose(prefix, self._path(peer, attributes))
-                elif outcome == UNDECIDED:
-                    self._decide(prefix)
-            elif replaced is not attributes:
+            outcome = UNDECIDED if self._meds else compare(peer, attributes, present)
+            if outcome == BETTER:
+                self._choose(prefix, self._path(peer, attributes))
+            elif outcome == UNDECIDED or present.peer is peer:
+                # No pair decides this; or the best route got worse, and another may be better now.
                 self._decide(prefix)
 
     def withdraw(self, peer: Peer, prefixes: Iterable[Prefix]) -> None:
