@@ -42,7 +42,7 @@ def parse_address(text: str) -> Address:
 def format_address(address: Address) -> str:
     """Octets to text, IPv6 as RFC 5952 writes it."""
     if len(address) == 4:
-        return "%d.%d.%d.%d" % (address[0], address[1], address[2], address[3])
+        return f"{address[0]}.{address[1]}.{address[2]}.{address[3]}"
     return socket.inet_ntop(socket.AF_INET6, address)
 
 

@@ -177,7 +177,6 @@ class Session:
             self.events.append(Signal.CLOSE)
             return
         self.outgoing = outgoing
-        self._tail = b""
         self._connected = True
         delayed = self._config.delay_open > 0
         self._step(Event.TCP_CONNECTED_DELAY_OPEN if delayed else Event.TCP_CONNECTED)

@@ -104,11 +104,12 @@ def test_a_bare_address_is_its_host_prefix(address: Address) -> None:
 @given(families, st.data())
 def test_made_prefixes_have_no_host_bits(family: int, data: st.DataObject) -> None:
     bits = 32 if family == IPV4 else 128
-    value, length = data.draw(st.integers(0, 2**bits - 1)), data.draw(st.integers(0, bits))
-    prefix = make_prefix(value, length, family)
-    assert is_valid(prefix)
-    assert family_of(prefix) == family
-    assert network_int(prefix) == value & ~((1 << (bits - length)) - 1)
+    value = data.draw(st.integers(0, 2**bits - 1))
+    for length in range(bits + 1):
+        prefix = make_prefix(value, length, family)
+        assert is_valid(prefix)
+        assert family_of(prefix) == family
+        assert network_int(prefix) == value & ~((1 << (bits - length)) - 1)
 
 
 @given(st.binary(max_size=18) | any_prefixes.map(bytes) | st.binary(min_size=5, max_size=5))

@@ -20,7 +20,7 @@ from protocol.bgp.messages import (
 from protocol.bgp.wire import HEADER_SIZE, Codec
 from protocol.prefix import IPV4, IPV6, Address, Prefix, make_prefix
 
-u32 = st.integers(0, 2**32 - 1)
+u32 = st.sampled_from((0, 1, 2**32 - 1)) | st.integers(0, 2**32 - 1)
 as_numbers = st.one_of(st.sampled_from((1, 64512, 65535, 65536, 2**32 - 1)), st.integers(1, 2**32 - 1))
 families = st.sampled_from((IPV4, IPV6))
 identifiers = st.binary(min_size=4, max_size=4).filter(any).map(Address)
