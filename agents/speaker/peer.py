@@ -20,6 +20,7 @@ from protocol.prefix import Address, Prefix
 
 if TYPE_CHECKING:
     from agents.speaker.config import PeerConfig
+    from agents.speaker.groups import UpdateGroup
     from agents.speaker.links import Link
     from protocol.bgp.attributes import Attributes
     from protocol.bgp.session import Session
@@ -29,7 +30,7 @@ class Peer:
     """See the module. Mutable; owned by one Speaker."""
 
     __slots__ = (
-        "address", "adj_rib_in", "config", "end_of_rib_owed", "identifier", "internal", "link", "owed",
+        "address", "adj_rib_in", "config", "end_of_rib_owed", "group", "identifier", "internal", "link", "owed",
         "rival", "session", "since", "up", "updates_received", "updates_sent", "withdraws_received", "withdraws_sent",
     )  # fmt: skip
 
@@ -51,6 +52,8 @@ class Peer:
         """Routes it must still be told, when it can not be told all at once: prefix -> whether it holds a route for
         it now. None when it has everything its update group has."""
         self.end_of_rib_owed = False
+        self.group: UpdateGroup | None = None
+        """Its update group, once it was looked up: it depends on the configuration alone."""
         self.since = now
         self.updates_received = self.updates_sent = self.withdraws_received = self.withdraws_sent = 0
 

@@ -186,10 +186,6 @@ class Speaker:
         effects.dials = [(session, to) for session, to in effects.dials if session.state is State.CONNECT]
         return effects
 
-    def group_of(self, peer: Peer) -> UpdateGroup:
-        """Whose Adj-RIB-Out a neighbour is told."""
-        return self._group(peer)
-
     # --- peers ------------------------------------------------------------------------------------------------------
 
     def _set_peers(self, wanted: tuple[PeerConfig, ...], now: float) -> None:
@@ -352,7 +348,7 @@ class Speaker:
         elif event is Signal.DOWN and peer.up:
             self._went_down(peer, now)
         elif isinstance(event, RouteRefresh):
-            self._group(peer).refresh(peer)
+            self.group_of(peer).refresh(peer)
 
     def _came_up(self, peer: Peer, session: Session, now: float) -> None:
         if session is peer.rival:
@@ -368,7 +364,7 @@ class Speaker:
         peer.up = True
         peer.since = now
         self.established += 1
-        self._group(peer).joined(peer)
+        self.group_of(peer).joined(peer)
 
     def _retire(self, session: Session, now: float) -> None:
         """The other connection is Established: this one is no more."""
@@ -383,7 +379,7 @@ class Speaker:
         peer.up = False
         peer.since = now
         self.established -= 1
-        self._group(peer).left(peer)
+        self.group_of(peer).left(peer)
         self.rib.forget(peer)
 
     # --- routes -----------------------------------------------------------------------------------------------------
@@ -413,7 +409,10 @@ class Speaker:
         local.update(dict.fromkeys(self.config.blackholes, self._static))
         self.rib.set_local(local)
 
-    def _group(self, peer: Peer) -> UpdateGroup:
+    def group_of(self, peer: Peer) -> UpdateGroup:
+        """Whose Adj-RIB-Out a neighbour is told."""
+        if peer.group is not None:
+            return peer.group
         stanza = peer.config
         key = ExportClass(
             internal=peer.internal,
@@ -433,6 +432,7 @@ class Speaker:
                 send=self._send_updates,
             )
             self._offer_all(group)
+        peer.group = group
         return group
 
     def _offer_all(self, group: UpdateGroup) -> None:

@@ -65,6 +65,8 @@ class TcpNetwork:
     def __init__(self, endpoints: Mapping[Address, Endpoint]) -> None:
         self.endpoints = endpoints
         self.dials_left = PROCESS_DIALS
+        self.buffer = memoryview(bytearray(RECEIVE))
+        """What a socket is read into: most reads are of a few dozen octets."""
         self.waiting: deque[TcpLinks] = deque()
         """Nodes with dials that the budget holds back, first come first served."""
         hosts = {host for host, _ in endpoints.values()}
@@ -187,18 +189,20 @@ class TcpLinks:
 
     def _receive(self, link: TcpLink, events: list[LinkEvent]) -> None:
         try:
-            data = link.sock.recv(RECEIVE)
+            size = link.sock.recv_into(self._network.buffer)
         except BlockingIOError:
             return
         except OSError as error:
             link.error = os.strerror(error.errno or 0)
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             link.error = link.error or "Connection closed"
             self._drop(link)
             if link.introduction is None:
                 events.append((link, LinkChange.FAILED))
-        elif link.introduction is not None:
+            return
+        data = bytes(self._network.buffer[:size])
+        if link.introduction is not None:
             self._introduced(link, data, events)
         else:
             events.append((link, data))
