@@ -78,8 +78,9 @@ def as_path(*numbers: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
 
 
 def attributes() -> st.SearchStrategy[Attributes]:
-    """Few values of each kind, so that every step of the decision process gets its ties."""
-    return st.builds(
+    """Few values of each kind, and often but one that differs, so that every step of the decision process gets its ties."""
+    plain = st.builds(Attributes, next_hop=st.integers(1, 3).map(host), local_pref=st.just(100))
+    return plain | st.builds(
         Attributes,
         next_hop=st.integers(1, 3).map(host),
         origin=st.sampled_from((Origin.IGP, Origin.IGP, Origin.IGP, Origin.EGP)),

@@ -119,6 +119,7 @@ def test_a_route_of_our_own_has_no_gateway() -> None:
     assert select([path(10, {}), own]) == (own, ())
 
 
+@pytest.mark.slow
 @given(paths=candidates(), data=st.data())
 def test_any_order_gives_the_same_best(paths: list[Path], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(paths))
@@ -129,6 +130,7 @@ def test_any_order_gives_the_same_best(paths: list[Path], data: st.DataObject) -
     assert {each for each, _ in reasons(shuffled)} == set(paths)
 
 
+@pytest.mark.slow
 @given(paths=candidates(min_size=2))
 def test_the_short_cut_agrees_with_the_process(paths: list[Path]) -> None:
     *known, new = paths
@@ -141,6 +143,7 @@ def test_the_short_cut_agrees_with_the_process(paths: list[Path]) -> None:
         assert select(paths) == (winner, hops)
 
 
+@pytest.mark.slow
 @given(paths=candidates(min_size=2, max_size=2))
 def test_the_short_cut_decides_the_common_cases(paths: list[Path]) -> None:
     new, best = paths

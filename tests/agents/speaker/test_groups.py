@@ -218,7 +218,7 @@ class NoClientsMachine(UpdateGroupMachine):
 
 UpdateGroupMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 NoClientsMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
-TestClients = UpdateGroupMachine.TestCase
+TestClients = pytest.mark.slow(UpdateGroupMachine.TestCase)
 TestNoClients = NoClientsMachine.TestCase
 
 
@@ -299,6 +299,18 @@ def test_refresh_tells_everything_again_and_withdraws_nothing(world: World) -> N
     update = world.codec.decode(data)
     assert isinstance(update, Update)
     assert (update.nlri, update.withdrawn) == ((PREFIXES[0],), ())
+
+
+def test_refresh_before_the_greeting_adds_nothing_to_it(world: World) -> None:
+    """The route goes in the same batch of events: it was never told, so it is not withdrawn."""
+    world.route(PREFIXES[0], None, ATTRIBUTES[0])
+    world.flush()
+    peer = neighbour(1)
+    heard = world.join(peer)
+    world.group.refresh(peer)
+    world.route(PREFIXES[0], None, None)
+    world.flush()
+    assert (heard.view, heard.ends_of_rib, len(world.sent)) == ({}, 1, 1)
 
 
 def test_a_large_table_goes_out_in_portions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

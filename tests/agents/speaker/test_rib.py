@@ -134,6 +134,15 @@ def test_a_fresh_update_is_one_change() -> None:
     assert (prefixes, path) == (tuple(PREFIXES), rib.best[PREFIXES[0]])
 
 
+def test_a_gateway_that_goes_is_missed() -> None:
+    rib, one, other = Rib(), neighbour(1), neighbour(2)
+    for peer in (one, other):
+        rib.learn(peer, (PREFIXES[0],), Attributes(next_hop=peer.address, local_pref=100))
+    assert rib.best[PREFIXES[0]].hops == (host(1), host(2))
+    rib.withdraw(other, (PREFIXES[0],))
+    assert rib.best[PREFIXES[0]].hops == (host(1),)
+
+
 def test_who_won_by_med_is_missed_when_it_goes() -> None:
     """Neither the best route nor one of its gateways goes here, and yet the best route is another one."""
     rib = Rib()

@@ -84,6 +84,7 @@ def assert_one_session_each(net: SpeakerNet, number_of_pairs: int) -> None:
         assert peer.link is link
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     script=st.lists(steps, max_size=60),
@@ -632,6 +633,7 @@ def histories(draw: st.DrawFn) -> list[tuple[Plan, list[tuple[str, int, int]]]]:
     return draw(st.lists(stage, min_size=1, max_size=3))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(history=histories(), clog=st.sampled_from((None, None, 0, 100)), seed=st.integers(0, 1000))
 def test_any_history_ends_where_the_configuration_points(
