@@ -145,6 +145,19 @@ def test_what_a_neighbour_has_been_told(net: SpeakerNet) -> None:
     assert inspector(net, 1).routes(export_to="Node_10_77_0_2") == []
 
 
+def test_a_client_is_not_shown_its_own_route_as_exported() -> None:
+    net = SpeakerNet()
+    clients = [peer_config(1, client, cluster_id=host(1)) for client in (2, 3)]
+    net.add(speaker_config(1, clients, blocks=[block(1)]))
+    for client in (2, 3):
+        net.add(speaker_config(client, [peer_config(client, 1)], blocks=[block(client)]))
+    net.settle(4)
+    for client, other in ((2, 3), (3, 2)):
+        told = inspector(net, 1).routes(export_to=f"Node_10_77_0_{client}")
+        assert [route.prefix for route in told] == sorted([block(1), block(other)])
+        assert peer(net, 1, client).exported == 2
+
+
 def test_what_a_slow_neighbour_has_not_been_told_yet(net: SpeakerNet) -> None:
     link = net.peer(1, 2).link
     assert link is not None
