@@ -385,7 +385,7 @@ class Speaker:
     # --- routes -----------------------------------------------------------------------------------------------------
 
     def _learn(self, peer: Peer, update: Update) -> None:
-        peer.updates_received += 1
+        peer.updates_received += len(update.nlri)
         if update.withdrawn:
             peer.withdraws_received += len(update.withdrawn)
             self.rib.withdraw(peer, update.withdrawn)

@@ -203,9 +203,8 @@ class Session:
         if self._tail:
             data = self._tail + data
         try:
-            frames, self._tail = wire.split(data)
-            for frame in frames:
-                message = self.codec.decode(frame)
+            messages, self._tail = self.codec.read(data)
+            for message in messages:
                 # Most messages of a session's life by far: no table look-up for them.
                 if self.state is _ESTABLISHED and type(message) is Update:
                     self._hold_at = now + self._hold
@@ -216,7 +215,7 @@ class Session:
                     self._handle(message)
                     if not self._connected:
                         return
-            if self._tail and frames:
+            if 0 < len(self._tail) < len(data):
                 wire.split(self._tail)  # a bad header behind good frames
         except RemoteProtocolError as error:
             self._fail(error)
