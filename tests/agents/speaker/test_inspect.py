@@ -76,7 +76,7 @@ def test_an_established_neighbour(net: SpeakerNet) -> None:
         imported=1,
         exported=2,
         preferred=1,
-        updates_received=2,  # its block and End-of-RIB
+        updates_received=1,
         updates_sent=2,
         withdraws_received=0,
         withdraws_sent=0,
