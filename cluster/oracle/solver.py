@@ -97,7 +97,9 @@ def _pairs(count: int) -> int:
 
 def _local(facts: Facts, number: int) -> Table:
     """What a node holds without BGP. A workload's route wins; the rest beats what BGP brings."""
-    table: Table = dict.fromkeys(facts.blackholes[number], BLACKHOLE)
+    table: Table = {}
+    if facts.addresses[number]:  # without an address there is no BIRD to make them
+        table = dict.fromkeys(facts.blackholes[number], BLACKHOLE)
     claimed: Table = {}
     for prefix, interface in facts.workloads[number]:
         claimed.setdefault(prefix, device(interface))
