@@ -115,11 +115,13 @@ class TestMesh:
         assert sessions(facts) == 0
         assert tables(facts) == {"n1": {"1": "blackhole"}, "n2": {"2": "blackhole"}}
 
-    def test_a_node_without_address_has_its_own_routes_only(self) -> None:
+    def test_a_node_without_address_has_its_workloads_only(self) -> None:
+        """No BIRD: nobody makes a blackhole for its block, nobody announces it."""
         nowhere = {"kind": "Node", "metadata": {"name": "a"}, "spec": {}}
-        facts = facts_of([nowhere, affinity("a", block(9)), *simple(1), *simple(2)])
+        pod = workload("a", "10.0.9.1/32", "cali1")
+        facts = facts_of([nowhere, affinity("a", block(9)), pod, *simple(1), *simple(2)])
         assert sessions(facts) == 1
-        assert tables(facts)["a"] == {"9": "blackhole"}
+        assert list(tables(facts)["a"].values()) == ["dev cali1"]
         assert "9" not in tables(facts)["n1"]
 
     def test_one_names_its_as_and_the_other_does_not(self) -> None:
