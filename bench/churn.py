@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-import cluster.shard
 from agents.ipam.blocks import new_block
 from agents.speaker.config import Timers
 from bench.rows import BenchError
@@ -35,6 +34,8 @@ from cluster.coordinator import Coordinator
 from cluster.datastore.memory import MemoryStore
 from cluster.launch import Prepared, Refused, prepare
 from cluster.processes import Processes, ShardProcess
+from cluster.shard import Job
+from cluster.shard import serve as serve_shard
 from cluster.spec import Spec
 from protocol.prefix import IPV4, format_prefix, make_prefix, network_int, parse_prefix
 from protocol.v3.codec import encode
@@ -116,11 +117,14 @@ def churn(nodes: int) -> dict[str, float]:
     endpoints = {addresses[name]: endpoint for name, endpoint in prepared.endpoints.items()}
 
     def serve(index: int, stream: socket.socket) -> None:
-        cluster.shard.PROGRESS_INTERVAL = REPORT_INTERVAL
-        timers = Timers(hold=prepared.spec.hold_time)
-        cluster.shard.serve(
-            cluster.shard.Job(nodes=shards[index], endpoints=endpoints, timers=timers, seed=prepared.spec.seed), stream
+        job = Job(
+            nodes=shards[index],
+            endpoints=endpoints,
+            timers=Timers(hold=prepared.spec.hold_time),
+            seed=prepared.spec.seed,
+            progress_interval=REPORT_INTERVAL,
         )
+        serve_shard(job, stream)
 
     gc.freeze()
     with Processes(shards, serve) as processes:

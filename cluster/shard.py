@@ -67,6 +67,7 @@ class Job:
     endpoints: Mapping[Address, tuple[str, int]]
     timers: Timers
     seed: int
+    progress_interval: float = PROGRESS_INTERVAL
 
 
 def serve(job: Job, stream: socket.socket) -> None:
@@ -192,7 +193,7 @@ class Shard:
             if counts != told:
                 told = counts
                 await self._syncer.report("progress", counts.to_wire())
-            await trio.sleep(PROGRESS_INTERVAL)
+            await trio.sleep(self._job.progress_interval)
 
     def _progress(self) -> Progress:
         nodes = self._nodes.values()
