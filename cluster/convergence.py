@@ -186,6 +186,11 @@ class Jury:
         """How many shards have not been asked yet."""
         return sum(witness.verdict is None for witness in self._witnesses.values())
 
+    @property
+    def current(self) -> bool:
+        """Whether every word is of the counts as they are: nothing has moved since it was given."""
+        return all(witness.counts == witness.progress for witness in self._witnesses.values())
+
     def quiet(self, now: float) -> bool:
         """Whether nothing has moved anywhere for a while."""
         return all(now - witness.changed >= QUIET for witness in self._witnesses.values())

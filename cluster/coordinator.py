@@ -39,7 +39,8 @@ from cluster.views import ClusterStatus, PeerRow, RouteRow, ShardRow
 from protocol.sync.errors import Unreachable
 
 IDLE_LOOK = 0.1
-"""Seconds between two looks while nothing is heard and the cluster has not converged."""
+"""Seconds between two looks while nothing is heard and the cluster has not converged, or its tables have moved since
+it was judged."""
 
 LAST_WORDS = 1.0
 """Seconds that a process whose stream has ended may take to end itself; then it is killed."""
@@ -214,7 +215,8 @@ class Coordinator:
                 self.settled.set()
             if not self._connections:
                 self.settled.set()
-            await self._next_news(float("inf") if self.converged else IDLE_LOOK)
+            rest = self.converged and self.jury.current  # else some shard will be ready, and nobody says when
+            await self._next_news(float("inf") if rest else IDLE_LOOK)
 
     @property
     def converged(self) -> bool:

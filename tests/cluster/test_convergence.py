@@ -62,6 +62,18 @@ def test_a_good_word_is_asked_again_when_the_counts_have_moved_since() -> None:
     assert jury.ready(0, routes_expected=10, revision=7, now=2.0 + QUIET)
 
 
+def test_a_word_is_current_until_the_counts_move() -> None:
+    jury = Jury([0, 1])
+    assert not jury.current
+    for shard in (0, 1):
+        jury.report(shard, Progress(routes=10), now=1.0)
+        jury.judge(shard, verdict(7), Progress(routes=10), now=1.0)
+    assert jury.current
+    jury.report(1, Progress(routes=11), now=2.0)
+    assert jury.converged(7)
+    assert not jury.current
+
+
 def test_a_bad_word_is_asked_again_when_something_moved_or_time_passed() -> None:
     jury = Jury([0])
     jury.report(0, Progress(routes=10), now=1.0)

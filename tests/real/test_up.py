@@ -21,6 +21,11 @@ from typing import IO
 import attrs
 import pytest
 
+from protocol.bgp.attributes import Attributes
+from protocol.bgp.messages import Capabilities, Keepalive, Open, Update
+from protocol.bgp.wire import Codec
+from protocol.prefix import IPV4, Address, parse_prefix
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -250,6 +255,34 @@ def test_a_killed_shard_is_reported_and_the_rest_converges(start: Start) -> None
     assert gone.returncode == 1
     assert "node-009 is down" in gone.stderr
     os.killpg(up.process.pid, signal.SIGINT)
+    assert up.end() == 0
+
+
+def test_a_route_that_nothing_asks_for_ends_convergence(start: Start) -> None:
+    """Nothing but the tables changes: the datastore stays, no session that is expected goes."""
+    port = free_port()
+    up = start("--nodes", "4", "--shards", "2", port=port)
+    up.read_until("next: ")
+    shards = json.loads(up.ask("status", "-o", "json").stdout)["shards"]
+    os.kill(shards[1]["pid"], signal.SIGKILL)
+    up.read_until("shard 2 ")
+    while "converged: all 2 FIBs are exactly" not in up.ask("status").stdout:
+        pass
+    codec, dead = Codec(), Address(bytes((10, 77, 0, 3)))
+    opening = Open(asn=64512, hold_time=90, identifier=dead, capabilities=Capabilities(families=(IPV4,)))
+    lie = Update(
+        family=IPV4, attributes=Attributes(next_hop=dead, local_pref=100), nlri=(parse_prefix("203.0.113.0/24"),)
+    )
+    with socket.socket() as impostor:  # node-003's address is free: its process is dead
+        impostor.bind(("127.77.0.3", 0))
+        impostor.connect(("127.77.0.1", port))
+        impostor.sendall(b"".join(codec.encode(each) for each in (opening, Keepalive(), lie)))
+        deadline = time.monotonic() + PATIENCE
+        while "1 too many; first: node-001: 203.0.113.0/24" not in (status := up.ask("status").stdout):
+            assert time.monotonic() < deadline, status
+    while "converged: all 2 FIBs are exactly" not in up.ask("status").stdout:
+        assert time.monotonic() < deadline
+    up.process.terminate()
     assert up.end() == 0
 
 
