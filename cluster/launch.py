@@ -109,10 +109,11 @@ def prepare(spec: Spec) -> Prepared:
 def _load(manifests: tuple[str, ...]) -> tuple[Resource, ...]:
     if not manifests:
         return ()
-    from protocol.v3.loader import STDIN, ManifestError, load  # noqa: PLC0415  # 0.1 s, most runs have none
+    from protocol.v3.loader import MAX_FILE, STDIN, ManifestError, load  # noqa: PLC0415  # 0.1 s, most runs have none
 
     try:
-        return load(manifests, sys.stdin.read() if STDIN in manifests else "").resources
+        stdin = sys.stdin.buffer.read(MAX_FILE + 1) if STDIN in manifests else b""
+        return load(manifests, stdin).resources
     except ManifestError as error:
         raise Refused(*map(str, error.problems)) from None
 

@@ -79,15 +79,15 @@ class Loaded:
     places: tuple[Place, ...] = ()
 
 
-def load(sources: Sequence[str], stdin: str = "") -> Loaded:
-    """Reads files, directories (their ``*.yaml``, ``*.yml`` and ``*.json``, sorted) and ``-``, whose text is ``stdin``.
+def load(sources: Sequence[str], stdin: bytes = b"") -> Loaded:
+    """Reads files, directories (their ``*.yaml``, ``*.yml`` and ``*.json``, sorted) and ``-``, whose bytes are ``stdin``.
 
     Raises ManifestError, also for files that cannot be read.
     """
     texts: list[tuple[str, str | Problem]] = []
     for source in sources:
         if source == STDIN:
-            texts.append(("<stdin>", stdin))
+            texts.append(("<stdin>", _decode("<stdin>", stdin)))
         else:
             texts.extend((str(path), _read(path)) for path in _files(Path(source)))
     return _load(texts)
@@ -118,6 +118,10 @@ def _read(path: Path) -> str | Problem:
         return _problem(path, error.strerror or str(error))
     except ValueError as error:  # a NUL in the name
         return _problem(path, str(error))
+    return _decode(path, data)
+
+
+def _decode(path: Path | str, data: bytes) -> str | Problem:
     if len(data) > MAX_FILE:
         return _problem(path, f"larger than {MAX_FILE >> 20} MB")
     try:
@@ -126,7 +130,7 @@ def _read(path: Path) -> str | Problem:
         return _problem(path, f"not UTF-8: {error.reason}", data.count(b"\n", 0, error.start) + 1)
 
 
-def _problem(path: Path, message: str, line: int = 0) -> Problem:
+def _problem(path: Path | str, message: str, line: int = 0) -> Problem:
     return Problem(file=str(path), line=line, subject="", path="", message=message)
 
 

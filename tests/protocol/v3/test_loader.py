@@ -328,7 +328,7 @@ def test_files_directories_and_standard_input(tmp_path: Path) -> None:
     )
     (tmp_path / "d" / "README.md").write_text("# no manifest")
     (tmp_path / "pools").write_text(pool("p", "10.0.0.0/8"))
-    loaded = load([str(tmp_path / "pools"), "-", str(tmp_path / "d")], stdin=node("s", "10.0.0.9"))
+    loaded = load([str(tmp_path / "pools"), "-", str(tmp_path / "d")], stdin=node("s", "10.0.0.9").encode())
     assert [resource.metadata.name for resource in loaded.resources] == ["p", "s", "a", "b", "c"]
     assert [type(resource) for resource in loaded.resources] == [IPPool, Node, Node, Node, Node]
     assert loaded.places[1] == Place("<stdin>", 1)
@@ -337,6 +337,12 @@ def test_files_directories_and_standard_input(tmp_path: Path) -> None:
 
 def test_no_sources_are_no_resources() -> None:
     assert load([]) == Loaded()
+
+
+def test_standard_input_is_utf_8_in_every_locale() -> None:
+    assert load(["-"], b"\xef\xbb\xbf" + node("a", "10.0.0.1").encode()).resources
+    with pytest.raises(ManifestError, match=r"^<stdin>:2: not UTF-8: invalid continuation byte$"):
+        load(["-"], b"a: b\nc: \xe4\n")
 
 
 def test_errors_of_files_come_in_the_order_of_the_files(tmp_path: Path) -> None:
