@@ -6,7 +6,10 @@ and must start in 100 ms, so that nothing here imports more than click.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
+from typing import Any
 
 import click
 
@@ -21,6 +24,16 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """What cannot be written is said in a line. Click itself keeps silent to a reader that hung up."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            with contextlib.suppress(OSError):
+                click.echo(f"tortie: {what}{error.strerror or error}", err=True)
+            sys.exit(1)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

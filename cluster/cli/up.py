@@ -9,7 +9,6 @@ the signal's number when one came before the cluster had settled (130 for Ctrl-C
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -120,26 +119,15 @@ def up(once: bool, output: str, **options: object) -> None:
         code = _up(once, output, options)
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
-    except OSError as error:
-        code = _cannot_write(error)
     except BaseExceptionGroup as group:
-        written, others = group.split(OSError)
-        if written is None or others is not None:
+        unwritten, others = group.split(OSError)
+        if unwritten is None or others is not None:
             raise
-        code = _cannot_write(written)
+        error: BaseException = unwritten
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None  # a full disk, a closed pipe: the group knows how to say it
     sys.exit(code)
-
-
-def _cannot_write(error: BaseException) -> int:
-    """A full disk is said in a line. Nobody at the other end of the pipe wants to hear of it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, OSError)
-    if error.errno == errno.EPIPE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
-    else:
-        click.echo(f"tortie: {error.strerror or error}", err=True)
-    return 1
 
 
 def _terminated(number: int, frame: object) -> None:

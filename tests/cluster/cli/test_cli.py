@@ -292,3 +292,13 @@ def test_python_m_cluster_is_the_same_program(directory: str) -> None:
     )
     assert result.returncode == 1
     assert result.stderr == "tortie: no cluster 'default' is running; start one with: ./run up\n"
+
+
+@pytest.mark.parametrize("arguments", ["--help", "status --help"])
+def test_a_full_disk_is_one_line(arguments: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "cluster", *arguments.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (result.returncode, result.stderr) == (1, "tortie: No space left on device\n")
