@@ -186,7 +186,8 @@ def _up(once: bool, output: str, options: dict[str, object]) -> int:
     except Interrupted as error:
         return 128 + error.signal_number
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever is that impatient: this is the end
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # whoever is that impatient: this is the end
         if run_file is not None:
             run_file.remove()
     return 0 if outcome.converged else 1
