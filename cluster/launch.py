@@ -41,7 +41,14 @@ from cluster.cli.up_output import Goal, LostShard, Outcome, header, lost_line
 from cluster.cli.up_screen import Screen
 from cluster.coordinator import Coordinator
 from cluster.datastore.memory import MemoryStore
-from cluster.memory import available_bytes, cores, cpu_seconds, descriptor_limit, pss_bytes
+from cluster.memory import (
+    available_bytes,
+    cores,
+    cpu_seconds,
+    descriptor_limit,
+    ended_children_seconds,
+    pss_bytes,
+)
 from cluster.plan import Machine, Plan, PlanError, make_plan
 from cluster.processes import Processes, ShardProcess
 from cluster.shard import Job, serve
@@ -148,6 +155,7 @@ def launch(
         seed=prepared.spec.seed,
     )
     shards = prepared.plan.shards
+    not_ours = ended_children_seconds()  # the set-up's, when ./run did one before it became this program
 
     def serve_shard(index: int, stream: socket.socket) -> None:
         serve(job(nodes=shards[index]), stream)
@@ -159,7 +167,7 @@ def launch(
         store = _fill_store(prepared)
         gc.set_threshold(GC_THRESHOLD)
         gc.enable()
-        run = _Run(prepared, store, processes, screen, run_file, born, settled, serving)
+        run = _Run(prepared, store, processes, screen, run_file, born, not_ours, settled, serving)
         trio.run(run.main)
     assert run.outcome is not None
     return run.outcome
@@ -187,6 +195,7 @@ class _Run:
     screen: Screen
     run_file: rundir.RunFile | None
     born: float
+    not_ours: float  # CPU seconds
     settled: Callable[[Outcome], None]
     serving: Callable[[], None]
     outcome: Outcome | None = None
@@ -264,7 +273,7 @@ class _Run:
 
     def _make_outcome(self, coordinator: Coordinator) -> Outcome:
         pids = [shard.pid for shard in self.processes.shards if shard.ended is None]
-        cpu = cpu_seconds(pids)
+        cpu = cpu_seconds(pids) - self.not_ours
         verdict, goal, milestones = coordinator.jury.verdict, self._goal(coordinator), coordinator.milestones
         elapsed = self.clock()
         return Outcome(

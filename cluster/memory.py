@@ -1,6 +1,6 @@
 """What a cluster's processes cost: memory, CPU seconds and time since the start, read from /proc.
 
-Owns four readings and one setting, no state. PSS counts a page shared by k forked processes as 1/k in each, so that the sum over
+Owns five readings and one setting, no state. PSS counts a page shared by k forked processes as 1/k in each, so that the sum over
 all processes is what the cluster really holds. Where there is no /proc (macOS) the memory is unknown (None) and
 the CPU seconds are those of this process and its ended children.
 """
@@ -47,10 +47,16 @@ def pss_bytes(pids: Iterable[int]) -> int | None:
     return total
 
 
+def ended_children_seconds() -> float:
+    """User and system seconds of the children that ended; those of before an exec are among them."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def cpu_seconds(children: Iterable[int]) -> float:
     """User and system seconds of this process, its ended children, and the living ``children``."""
     times = os.times()
-    total = times.user + times.system + times.children_user + times.children_system
+    total = times.user + times.system + ended_children_seconds()
     ticks = os.sysconf("SC_CLK_TCK")
     for pid in children:
         fields = _stat_fields(pid)
