@@ -88,11 +88,17 @@ def make_plan(loads: Sequence[NodeLoad], *, topology: str, machine: Machine, sha
     else:
         count = shards
     count = max(1, min(count, len(loads)))
+    if count > capacity:
+        raise PlanError(
+            f"{what} in {count:,} shards, and this process a descriptor for each of them; the limit is "
+            f"{machine.descriptors:,} a process, {PROCESS_RESERVE} of them kept back: "
+            f"raise it (ulimit -n), or fewer shards"
+        )
     memory = _memory_needed(loads, count)
     if machine.memory is not None and memory > machine.memory:
         raise PlanError(
             f"{what} and ~{memory / 1e9:,.1f} GB of memory ({sockets:,} sockets of {SOCKET_BYTES >> 10} KB, "
-            f"{sum(load.routes for load in loads):,} received routes of {ROUTE_BYTES} bytes, {count} processes), "
+            f"{sum(load.routes for load in loads):,} received routes of {ROUTE_BYTES} bytes, {count:,} processes), "
             f"{machine.memory / 1e9:,.1f} GB are available: fewer nodes, or --route-reflectors"
         )
     return Plan(

@@ -104,7 +104,7 @@ def build(spec: Spec, manifest: Sequence[Resource] = ()) -> World:
     problems = list(_check_numbers(spec))
     own = [resource for resource in manifest if isinstance(resource, Node)]
     wanted = spec.nodes if spec.nodes is not None else (len(own) or DEFAULT_NODES)
-    if wanted < len(own):
+    if own and wanted < len(own):
         problems.append(f"--nodes {wanted}: the manifests alone have {len(own)} nodes")
     problems += _check_nodes(own)
     if problems:
@@ -234,9 +234,9 @@ def _check_numbers(spec: Spec) -> Iterator[str]:
     )
     for option, value, low, high in ranges:
         if value is not None and not low <= value <= high:
-            yield f"{option} {value:g}: must be {low:g} to {high:,.0f}"
+            yield f"{option} {value}: must be {low:g} to {high:,.0f}"
     if spec.hold_time != 0 and not 3 <= spec.hold_time <= 65535:
-        yield f"--hold-time {spec.hold_time:g}: must be 0 (no keepalives) or 3 to 65,535 seconds"
+        yield f"--hold-time {spec.hold_time}: must be 0 (no keepalives) or 3 to 65,535 seconds"
 
 
 def _check_nodes(nodes: Iterable[Node]) -> Iterator[str]:

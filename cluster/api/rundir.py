@@ -114,9 +114,14 @@ def is_alive(endpoint: Endpoint, directory: str, name: str) -> bool:
     return entry is not None and entry.pid == endpoint.pid and _is_alive(endpoint.pid)
 
 
-def _path(directory: str, name: str) -> str:
+def check_name(name: str) -> None:
+    """Raises BadName."""
     if not _NAME.fullmatch(name):
         raise BadName(f"{name!r} is not a cluster name: letters, digits, '-', '_' and '.', 63 at most")
+
+
+def _path(directory: str, name: str) -> str:
+    check_name(name)
     return os.path.join(directory, f"{name}.json")
 
 

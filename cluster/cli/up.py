@@ -63,8 +63,8 @@ class _Shards(click.ParamType[int | None]):
 @click.option(
     "--hold-time",
     type=float,
-    default=90.0,
-    show_default="90",
+    default=90,
+    show_default=True,
     metavar="SECONDS",
     help="BGP hold time; a keepalive is sent every third of it.",
 )
@@ -80,8 +80,8 @@ class _Shards(click.ParamType[int | None]):
 @click.option(
     "--timeout",
     type=float,
-    default=300.0,
-    show_default="300",
+    default=300,
+    show_default=True,
     metavar="SECONDS",
     help="How long to wait for convergence.",
 )
@@ -155,11 +155,12 @@ def _up(once: bool, output: str, options: dict[str, object]) -> int:
     out = sys.stderr if output == "json" else sys.stdout
     run_file = None
     try:
-        if not once:
-            try:
+        try:
+            rundir.check_name(spec.name)
+            if not once:
                 run_file = rundir.RunFile.claim(rundir.run_directory(os.environ), spec.name)
-            except (rundir.BadName, rundir.AlreadyRunning, rundir.RunDirectoryError) as error:
-                raise Refused(str(error)) from None
+        except (rundir.BadName, rundir.AlreadyRunning, rundir.RunDirectoryError) as error:
+            raise Refused(str(error)) from None
         prepared = prepare(spec)
 
         def settled(outcome: up_output.Outcome) -> None:

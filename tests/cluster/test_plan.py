@@ -60,6 +60,14 @@ def test_a_node_too_big_for_a_process_is_refused_with_the_sum() -> None:
     assert "1,024 a process" in text
 
 
+def test_more_shards_than_the_coordinator_has_descriptors_for_are_refused_with_the_sum() -> None:
+    loads = [NodeLoad(name=f"n{number}", sessions=0, routes=0) for number in range(600)]
+    small = Machine(descriptors=560, cores=2, memory=None)
+    assert len(plan(loads, small, shards=48).shards) == 48
+    with pytest.raises(PlanError, match=r"in 600 shards, and this process a descriptor for each.*560 a process"):
+        plan(loads, small, shards=600)
+
+
 def test_too_little_memory_is_refused_with_the_sum() -> None:
     with pytest.raises(PlanError) as caught:
         plan(mesh(1_000), Machine(descriptors=20_000, cores=2, memory=4_000_000_000))

@@ -177,6 +177,7 @@ def test_a_generated_name_must_be_free() -> None:
     ("spec", "option"),
     [
         (Spec(nodes=0), "--nodes 0"),
+        (Spec(nodes=1234567), "--nodes 1234567"),
         (Spec(nodes=2, pods_per_node=-1), "--pods-per-node -1"),
         (Spec(nodes=2, route_reflectors=3), "--route-reflectors 3"),
         (Spec(nodes=2, hold_time=2), "--hold-time 2"),
@@ -186,7 +187,8 @@ def test_a_generated_name_must_be_free() -> None:
     ],
 )
 def test_numbers_out_of_range_are_named_by_their_option(spec: Spec, option: str) -> None:
-    assert [text for text in problems(spec) if text.startswith(f"{option}:")]
+    (problem,) = problems(spec)
+    assert problem.startswith(f"{option}:")
 
 
 @given(

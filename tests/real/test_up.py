@@ -358,6 +358,7 @@ def test_bad_input_is_refused_line_by_line_and_nothing_is_started(start: Start, 
         (["--nodes", "0"], "--nodes 0: "),
         (["--nodes", "200", "--shards", "1"], "needs ~39,800 sockets, the limit is"),
         (["--nodes", "3", "--name", "../x"], "is not a cluster name"),
+        (["--nodes", "3", "--name", "../x", "--once"], "is not a cluster name"),
         (["--nodes", "many"], "'many' is not a valid integer"),
     ],
 )
