@@ -347,7 +347,7 @@ class Speaker:
                 self._came_up(peer, session, now)
         elif event is Signal.DOWN and peer.up:
             self._went_down(peer, now)
-        elif isinstance(event, RouteRefresh):
+        elif isinstance(event, RouteRefresh) and event.family == self.config.family:
             self.group_of(peer).refresh(peer)
 
     def _came_up(self, peer: Peer, session: Session, now: float) -> None:
@@ -385,6 +385,8 @@ class Speaker:
     # --- routes -----------------------------------------------------------------------------------------------------
 
     def _learn(self, peer: Peer, update: Update) -> None:
+        if update.family != self.config.family:
+            return  # we did not offer it (RFC 4760 section 8), so there is no table for it
         peer.updates_received += len(update.nlri)
         if update.withdrawn:
             peer.withdraws_received += len(update.withdrawn)

@@ -20,7 +20,7 @@ from protocol.bgp.errors import Cease, Code
 from protocol.bgp.fsm import State
 from protocol.bgp.messages import Notification, RouteRefresh, Update
 from protocol.bgp.wire import KEEPALIVE, split
-from protocol.prefix import Address, Prefix, parse_prefix
+from protocol.prefix import IPV6, Address, Prefix, parse_address, parse_prefix
 from tests.strategies.speaker import (
     LOCAL_AS,
     POOL,
@@ -375,6 +375,17 @@ def test_local_pref_of_an_external_neighbour_is_ignored() -> None:
     [frame] = net.codec.update_frames(4, nlri=[block(9)], attributes=said)
     net.handle(host(1), [(link, frame)])  # type: ignore[list-item]  # it is connected
     assert learned(net, 1, 2)[block(9)].local_pref is None
+
+
+def test_a_family_that_was_not_offered_is_not_heard() -> None:
+    net = mesh(1, 2)
+    before = dict(fib(net, 1)), net.peer(1, 2).updates_sent
+    said = Attributes(next_hop=parse_address("fd00::2"), local_pref=100)
+    [announced] = net.codec.update_frames(IPV6, nlri=[parse_prefix("fd00:9::/64")], attributes=said)
+    for frame in (announced, net.codec.encode(RouteRefresh(IPV6))):
+        net.handle(host(1), [(net.peer(1, 2).link, frame)])  # type: ignore[list-item]  # it is connected
+    assert (fib(net, 1), net.peer(1, 2).updates_sent) == before
+    assert net.peer(1, 2).up
 
 
 def test_our_own_as_in_the_path_is_a_loop() -> None:
