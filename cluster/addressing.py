@@ -8,8 +8,8 @@ nodes always get the same endpoints.
 Linux gives every process the whole of 127.0.0.0/8. Where a system has only 127.0.0.1 (macOS, some containers),
 ``has_wide_loopback`` says so and every node gets its own port on 127.0.0.1 instead.
 
-Flow: ``cluster.up`` probes once, makes the mapping, and asks ``find_busy`` before anything is started; the shards
-hand the mapping to ``agents.speaker.links``.
+Flow: ``cluster.launch`` probes once, makes the mapping, and asks ``find_busy`` before anything is started; the shards
+hand the mapping to ``agents.speaker.tcp``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ coordinator asks about them.
 Judging holds each FIB against what the oracle computes from the coordinator's facts, one node after the other, so
 that only one expected table exists at a time.
 
-The end of the stream ends the shard. An error in a node that is nobody's fault but ours ends it too: rule 10, the
+The end of the stream ends the shard. An error in a node that is nobody's fault but ours ends it too: the
 coordinator reports a shard that died with what it hosted.
 
 Garbage collection is off while everything that comes into being is meant to stay; what the start has made is frozen,

@@ -5,7 +5,7 @@ that need the whole cluster to be seen: nodes without an address, two nodes with
 that they serve, a name taken twice.
 
 Flow: ``protocol.v3.loader`` reads the manifests; ``build`` fills in what they leave out and complains about all that
-is wrong at once; ``cluster.coordinator`` loads the resources into the datastore and starts the nodes.
+is wrong at once; ``cluster.launch`` loads the resources into the datastore and starts the nodes.
 
 What is filled in is what a fresh Calico has: one pool, 192.168.0.0/16 with blocks of 64 addresses (a wider one when
 the nodes would need more than half of its blocks), AS 64512, the node-to-node mesh. ``route_reflectors`` builds the

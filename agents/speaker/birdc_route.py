@@ -53,7 +53,7 @@ _ORIGINS = {Origin.IGP: ("i", "IGP"), Origin.EGP: ("e", "EGP"), Origin.INCOMPLET
 
 
 class Routes(Protocol):
-    """``Speaker.routes``: all routes, those of one prefix, or those exported to one protocol."""
+    """``Inspector.routes``: all routes, those of one prefix, or those exported to one protocol."""
 
     def __call__(
         self, *, prefix: Prefix | None = None, export_to: str | None = None

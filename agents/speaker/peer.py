@@ -5,7 +5,7 @@ end up with two connections. RFC 4271 section 6.8 says which one lives: that of 
 ``session`` is the one that counts; ``rival`` exists only while the two collide.
 
 The flow of a collision: an accepted connection goes to ``session`` if that waits for one (Active), else becomes the
-``rival``. When either has heard an OPEN, ``resolve`` picks the loser, which says Cease and goes. If ``session`` dies
+``rival``. When either has heard an OPEN, ``loser`` picks the one that goes, which says Cease and goes. If ``session`` dies
 while there is a rival, the rival takes its place.
 
 Left out: what is done with routes (``rib``), sending (``groups``).

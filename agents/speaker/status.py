@@ -1,7 +1,7 @@
 """What a speaker tells of itself: plain values for whoever prints them.
 
-Owns ``BgpStatus`` (one neighbour), ``RouteStatus`` (one route of the tables) and ``SpeakerStatus``. The speaker
-fills them on request (``Speaker.status``, ``Speaker.routes``); birdc, calicoctl's tables and the API only format.
+Owns ``BgpStatus`` (one neighbour), ``RouteStatus`` (one route of the tables) and ``SpeakerStatus``. ``inspect``
+fills them on request; birdc, calicoctl's tables and the API only format.
 All times are Unix seconds.
 """
 

@@ -112,7 +112,7 @@ def up(once: bool, output: str, **options: object) -> None:
     Examples:
       ./run up --nodes 200
       ./run up --nodes 1000 --route-reflectors 4
-      ./run up -f examples/rack.yaml --nodes 50
+      ./run up -f examples/racks.yaml
       ./run up --nodes 100 --once -o json
     """
     try:

@@ -30,7 +30,7 @@ class LostShard:
     """A shard process that ended by itself."""
 
     number: int  # from 1
-    how: str  # "killed by signal 9"
+    how: str  # "was killed by SIGKILL"
     nodes: tuple[str, ...]
 
 

@@ -44,7 +44,7 @@ MISSING = Difference(
     found="",
     why="no session with node-017",
 )
-LOST = LostShard(number=2, how="was killed by signal 9", nodes=tuple(f"node-{i:03}" for i in range(68, 135)))
+LOST = LostShard(number=2, how="was killed by SIGKILL", nodes=tuple(f"node-{i:03}" for i in range(68, 135)))
 
 
 def test_the_header_is_the_sum() -> None:
@@ -85,7 +85,7 @@ def test_nodes_of_a_lost_shard_are_not_claimed() -> None:
         ": 133 of 200 FIBs are exactly what the datastore asks for; 67 nodes down"
     )
     assert lost_line(LOST) == (
-        "shard 2 was killed by signal 9: 67 nodes went down with it: node-068, node-069 … node-134"
+        "shard 2 was killed by SIGKILL: 67 nodes went down with it: node-068, node-069 … node-134"
     )
 
 
