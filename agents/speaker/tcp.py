@@ -96,6 +96,7 @@ class TcpLinks:
         try:
             self._listener.setblocking(False)
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
             self._listener.bind((self._host, port))
             self._listener.listen(BACKLOG)
             self._poller = select.epoll()
@@ -107,8 +108,7 @@ class TcpLinks:
     # --- Links ------------------------------------------------------------------------------------------------------
 
     def dial(self, remote: Address) -> TcpLink:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         link = TcpLink(remote, sock, connecting=True)
         self._dials.append(link)
         self._dial_more()
@@ -234,7 +234,6 @@ class TcpLinks:
                 # Nobody waits, or this process has no descriptor left; in either case the poller comes back to it.
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             node = self._network.node_at.get(host, Address(b""))
             link = TcpLink(node, sock, connecting=False)
             self._links[sock.fileno()] = link

@@ -303,7 +303,7 @@ class Session:
         if message.identifier == self._config.identifier and message.asn == self._config.local_as:
             # RFC 6286 2.1: an identifier is unique within its AS.
             raise RemoteProtocolError("our own identifier", Code.OPEN, OpenError.BAD_IDENTIFIER)
-        if not set(message.capabilities.families) & set(self._config.capabilities.families):
+        if set(self._config.capabilities.families).isdisjoint(message.capabilities.families):
             raise RemoteProtocolError("no address family in common", Code.OPEN, OpenError.UNSUPPORTED_CAPABILITY)
         self.peer_open = message
         self._step(Event.OPEN_WITH_DELAY_OPEN if self._delay_open_at < _NEVER else Event.OPEN)
