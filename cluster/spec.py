@@ -24,7 +24,7 @@ import attrs
 
 from cluster.addressing import generated_address
 from protocol.prefix import Address, contains, host_prefix, parse_address, parse_prefix
-from protocol.v3.bgp import BGPConfiguration, BGPConfigurationSpec, BGPPeer, BGPPeerSpec
+from protocol.v3.bgp import DEFAULT_AS_NUMBER, BGPConfiguration, BGPConfigurationSpec, BGPPeer, BGPPeerSpec
 from protocol.v3.ippool import IPPool, IPPoolSpec
 from protocol.v3.metadata import Metadata, Resource
 from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
@@ -34,7 +34,6 @@ R = TypeVar("R", bound=Resource)
 
 DEFAULT_NAME = "default"
 DEFAULT_NODES = 20
-DEFAULT_AS = 64512
 DEFAULT_POOL = "default-ipv4-ippool"
 POOL_CIDRS = ("192.168.0.0/16", "172.16.0.0/12", "10.128.0.0/9")
 BLOCK_SIZE = 26
@@ -188,7 +187,7 @@ def _configure_bgp(spec: Spec, resources: list[Resource]) -> Iterator[str]:
         resources.append(
             BGPConfiguration(
                 Metadata("default"),
-                BGPConfigurationSpec(as_number=DEFAULT_AS, node_to_node_mesh_enabled=mesh),
+                BGPConfigurationSpec(as_number=DEFAULT_AS_NUMBER, node_to_node_mesh_enabled=mesh),
             )
         )
     elif spec.route_reflectors:

@@ -21,11 +21,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import attrs
 
 from cluster.plan import NodeLoad
-from protocol.v3.bgp import BGPConfiguration, BGPPeer
+from protocol.v3.bgp import DEFAULT_AS_NUMBER, BGPConfiguration, BGPPeer
 from protocol.v3.node import Node
 from protocol.v3.selector import parse
-
-DEFAULT_AS = 64512
 
 
 @attrs.frozen
@@ -59,7 +57,7 @@ def derive(
     """Counts. ``nodes`` gives the order of the result; ``configuration`` is the one named default."""
     spec = configuration.spec if configuration is not None else None
     mesh_on = spec is None or spec.node_to_node_mesh_enabled is not False
-    default_as = (spec.as_number if spec is not None else None) or DEFAULT_AS
+    default_as = (spec.as_number if spec is not None else None) or DEFAULT_AS_NUMBER
     by_as = {node.metadata.name: as_number(node, default_as) for node in nodes}
     reflectors = frozenset(node.metadata.name for node in nodes if _cluster_id(node))
     mesh = [] if not mesh_on else [name for name in by_as if name not in reflectors]

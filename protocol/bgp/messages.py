@@ -21,9 +21,6 @@ import attrs
 from protocol.bgp.attributes import Attributes
 from protocol.prefix import IPV4, Address, Prefix
 
-AS_TRANS = 23456
-"""What stands in an OPEN's two-octet AS field when the AS does not fit (RFC 6793)."""
-
 
 class AddPath(enum.IntEnum):
     """RFC 7911 section 4, Send/Receive."""
