@@ -113,7 +113,8 @@ def _show_protocols(words: list[str], status: SpeakerStatus, routes: Routes) -> 
     if len(words) > 1:
         raise syntax_error()
     wanted = _protocol_filter(words[0], status) if words else lambda name: True
-    table = routes() if details else []
+    # Only the protocols beside BGP need it: it is the whole table, with every path.
+    table = routes() if details and any(wanted(name) for name, *_ in BUILT_IN) else []
 
     lines: list[Line] = []
     started = format_since(status.started, status.now)
