@@ -170,6 +170,12 @@ class Jury:
     def progress(self) -> Progress:
         return sum((witness.progress for witness in self._witnesses.values()), Progress())
 
+    @property
+    def judged(self) -> Progress:
+        """The counts by which the shards gave their last words; as reported, of one that has given none."""
+        witnesses = self._witnesses.values()
+        return sum((each.progress if each.counts is None else each.counts for each in witnesses), Progress())
+
     def progress_of(self, shard: int) -> Progress:
         """Nothing, of a shard that was dismissed."""
         witness = self._witnesses.get(shard)

@@ -39,6 +39,7 @@ from cluster.addressing import (
 from cluster.api import rundir
 from cluster.cli.up_output import Goal, LostShard, Outcome, header, lost_line
 from cluster.cli.up_screen import Screen
+from cluster.convergence import Progress
 from cluster.coordinator import Coordinator
 from cluster.datastore.memory import MemoryStore
 from cluster.memory import (
@@ -198,6 +199,7 @@ class _Run:
     not_ours: float  # CPU seconds
     settled: Callable[[Outcome], None]
     serving: Callable[[], None]
+    progress: Progress = attrs.field(factory=Progress)  # when it settled
     outcome: Outcome | None = None
     refusal: Refused | None = None
     signal_number: int | None = None
@@ -250,10 +252,12 @@ class _Run:
                 name, reason = coordinator.failure
                 host, port = self.prepared.endpoints[name]
                 self.refusal = Refused(f"{name} cannot listen on {host}:{port}: {reason}")
-            elif coordinator.booted and coordinator.milestones.converged is None:
+            self.progress = coordinator.jury.progress
+            if self.refusal is None and coordinator.booted and coordinator.milestones.converged is None:
                 with trio.move_on_after(LAST_JUDGEMENT):
                     await coordinator.judge_now()
-            self.screen.progress(self.clock(), coordinator.jury.progress, self._goal(coordinator))
+                    self.progress = coordinator.jury.judged  # the reports are older than that
+            self.screen.progress(self.clock(), self.progress, self._goal(coordinator))
             nursery.cancel_scope.cancel()
         for failure in coordinator.pod_failures:
             self.screen.line(f"pod without an address: {failure}")
@@ -281,7 +285,7 @@ class _Run:
             nodes=goal.nodes,
             shards=len(self.processes.shards),
             sessions_expected=goal.sessions,
-            sessions_established=coordinator.jury.progress.session_ends // 2,
+            sessions_established=self.progress.session_ends // 2,
             routes_expected=goal.routes,
             routes_programmed=verdict.programmed,
             # What nobody judged is missing.

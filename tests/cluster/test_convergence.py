@@ -92,6 +92,15 @@ def test_counts_that_left_after_a_bad_word_but_came_before_it_are_news() -> None
     assert jury.ready(0, routes_expected=10, revision=7, now=2.0)
 
 
+def test_the_last_words_know_better_than_the_last_reports() -> None:
+    jury = Jury([0, 1])
+    jury.report(0, Progress(routes=3, session_ends=1), now=1.0)
+    jury.report(1, Progress(routes=5, session_ends=2), now=1.0)
+    jury.judge(0, verdict(7), Progress(routes=10, session_ends=4), now=1.0)
+    assert jury.judged == Progress(routes=15, session_ends=6)
+    assert jury.progress == Progress(routes=8, session_ends=3)
+
+
 def test_converged_is_every_living_shard_equal_at_the_last_revision() -> None:
     jury = Jury([0, 1])
     jury.judge(0, verdict(7), Progress(), now=1.0)
