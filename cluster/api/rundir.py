@@ -102,7 +102,7 @@ def find(directory: str, name: str) -> Endpoint:
     except OSError as error:
         raise RunDirectoryError(f"cannot read {path}: {error.strerror}") from None
     if entry is None or not _is_alive(entry.pid):
-        raise NotRunning(f"no cluster {name!r} is running")
+        raise NotRunning(f"no cluster {name!r} is running; start one with: ./run up")
     if not entry.url:
         raise NotRunning(f"cluster {name!r} is starting (pid {entry.pid}) and does not answer yet")
     return entry

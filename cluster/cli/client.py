@@ -61,9 +61,7 @@ def find(name: str) -> Endpoint:
         return rundir.find(rundir.run_directory(os.environ), name)
     except rundir.BadName as error:
         raise click.UsageError(str(error)) from None
-    except rundir.NotRunning as error:
-        raise Refused(f"{error}; start one with: ./run up") from None
-    except rundir.RunDirectoryError as error:
+    except (rundir.NotRunning, rundir.RunDirectoryError) as error:
         raise Refused(str(error)) from None
 
 

@@ -246,7 +246,9 @@ def test_a_cluster_that_is_alive_and_deaf(directory: str, monkeypatch: pytest.Mo
 
 def test_a_cluster_that_is_starting(directory: str) -> None:
     rundir.RunFile.claim(directory, "default")
-    assert "is starting" in run_here("status").stderr
+    assert run_here("status").stderr == (
+        f"tortie: cluster 'default' is starting (pid {os.getpid()}) and does not answer yet\n"
+    )
 
 
 def test_a_directory_of_somebody_else(directory: str) -> None:
