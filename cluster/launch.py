@@ -37,7 +37,7 @@ from cluster.addressing import (
     has_wide_loopback,
 )
 from cluster.api import rundir
-from cluster.cli.up_output import Goal, LostShard, Outcome, header, lost_line
+from cluster.cli.up_output import Goal, LostShard, Outcome, header, lost_line, pod_failure_lines
 from cluster.cli.up_screen import Screen
 from cluster.convergence import Progress
 from cluster.coordinator import Coordinator
@@ -259,8 +259,8 @@ class _Run:
                     self.progress = coordinator.jury.judged  # the reports are older than that
             self.screen.progress(self.clock(), self.progress, self._goal(coordinator))
             nursery.cancel_scope.cancel()
-        for failure in coordinator.pod_failures:
-            self.screen.line(f"pod without an address: {failure}")
+        for line in pod_failure_lines(coordinator.pod_failures):
+            self.screen.line(line)
 
     async def _show_progress(self, coordinator: Coordinator) -> None:
         while True:

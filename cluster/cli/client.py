@@ -66,6 +66,9 @@ def find(name: str) -> Endpoint:
 
 
 def node_path(node: str, view: str) -> str:
+    """Raises Refused for what can be no node's name, and would be the path of something else."""
+    if not node or "/" in node:
+        raise Refused(f"no node {node!r}: that is not the name of one")
     return f"/tortie/v1/nodes/{quote(node, safe='')}/{view}"
 
 

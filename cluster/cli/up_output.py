@@ -102,6 +102,16 @@ def name_range(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]} … {names[-1]}"
 
 
+MANY_PODS = 10
+"""So many pods without an address are named; the rest of them has the same reasons."""
+
+
+def pod_failure_lines(failures: Sequence[str]) -> list[str]:
+    lines = [f"pod without an address: {failure}" for failure in failures[:MANY_PODS]]
+    more = len(failures) - MANY_PODS
+    return [*lines, f"and {counted(more, 'more pod')} without an address"] if more > 0 else lines
+
+
 def outcome_lines(outcome: Outcome) -> list[str]:
     cost = f"CPU {outcome.cpu_seconds:.1f} s"
     if outcome.memory_bytes is not None:

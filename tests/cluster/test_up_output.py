@@ -15,6 +15,7 @@ from cluster.cli.up_output import (
     lost_line,
     next_line,
     outcome_lines,
+    pod_failure_lines,
     progress_line,
 )
 from cluster.convergence import Difference, Progress
@@ -130,3 +131,11 @@ def test_the_json_object_has_what_scripts_need() -> None:
     assert made["differences"] == [attrs.asdict(MISSING)]
     assert made["lost_shards"][0]["shard"] == 2
     assert json_object(attrs.evolve(GOOD, converged_seconds=None))["seconds"]["converged"] is None
+
+
+def test_pods_without_an_address_are_named_or_counted() -> None:
+    assert pod_failure_lines([]) == []
+    assert pod_failure_lines(["a: full"]) == ["pod without an address: a: full"]
+    assert len(pod_failure_lines(["a: full"] * 10)) == 10
+    assert pod_failure_lines(["a: full"] * 11)[-1] == "and 1 more pod without an address"
+    assert pod_failure_lines(["a: full"] * 2010)[10:] == ["and 2,000 more pods without an address"]

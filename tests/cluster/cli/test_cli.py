@@ -139,7 +139,7 @@ async def test_no_such_node_is_one_line(directory: str) -> None:
             assert result.exit_code == 1
             assert result.stdout == ""
             assert result.stderr.count("\n") == 1
-            assert result.stderr.startswith("tortie: ")
+            assert result.stderr.startswith("tortie: no node 'n/7'")
         assert (await run("ip", "route", "node-9")).stderr == "tortie: no node 'node-9' in this cluster\n"
         assert (
             await run("ip", "route", "node-002")
