@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HIGH_WATER = 256 << 10
 """Bytes queued on a link above which a speaker stops adding UPDATEs: four frames of the largest size, and more than
-a loopback socket takes in one call; times 1,000 sessions it is the most memory that slow peers can cost a node."""
+a loopback socket takes in one call. A slow neighbour costs a node this much and what one turn adds to it."""
 
 
 class LinkChange(enum.Enum):
