@@ -25,6 +25,7 @@ import attrs
 from cluster.addressing import generated_address
 from protocol.prefix import Address, contains, host_prefix, parse_address, parse_prefix
 from protocol.v3.bgp import DEFAULT_AS_NUMBER, BGPConfiguration, BGPConfigurationSpec, BGPPeer, BGPPeerSpec
+from protocol.v3.ipam import IPAMConfiguration
 from protocol.v3.ippool import IPPool, IPPoolSpec
 from protocol.v3.metadata import Metadata, Resource
 from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
@@ -122,7 +123,8 @@ def build(spec: Spec, manifest: Sequence[Resource] = ()) -> World:
     resources += generated
     problems += _check_names(resources)
     pools = [resource for resource in resources if isinstance(resource, IPPool)]
-    problems += _check_pools(spec, pools, nodes)
+    strict = any(isinstance(each, IPAMConfiguration) and each.spec.strict_affinity for each in resources)
+    problems += _check_pools(spec, pools, nodes, strict=strict)
     if problems:
         raise SpecError(problems)
     return World(tuple(resources), tuple(nodes), len(generated))
@@ -275,8 +277,13 @@ def _block_count(cidr: str, block_size: int) -> int:
     return 1 << (block_size - length) if block_size >= length else 0
 
 
-def _check_pools(spec: Spec, pools: Iterable[IPPool], nodes: Sequence[Node]) -> Iterator[str]:
-    """Every node that is to have pods has a pool, and the pools that serve the same nodes suffice for all of them."""
+def _check_pools(
+    spec: Spec, pools: Iterable[IPPool], nodes: Sequence[Node], *, strict: bool
+) -> Iterator[str]:
+    """Every node that is to have pods has a pool, and the pools that serve the same nodes suffice for all of them.
+
+    Pods may live in another node's block unless affinity is ``strict``; then each node needs blocks for all of its own.
+    """
     if not spec.pods_per_node and spec.blocks_per_node == 1:
         return
     usable = [pool for pool in pools if serves_workloads(pool)]
@@ -294,16 +301,22 @@ def _check_pools(spec: Spec, pools: Iterable[IPPool], nodes: Sequence[Node]) -> 
         # All nodes that have no pool but (some of) these: they must fit into these.
         count = sum(len(members) for others, members in served.items() if set(others) <= set(names))
         sizes = {name: by_name[name].spec.block_size for name in names}
-        needed = count * _blocks_needed(spec, min(sizes.values()))
-        there = sum(_block_count(by_name[name].spec.cidr, size) for name, size in sizes.items())
-        if there < needed:
-            what = ", ".join(
-                f"IPPool/{name} ({by_name[name].spec.cidr}, blocks /{sizes[name]})" for name in names
-            )
-            yield (
-                f"{what}: {there:,} blocks are too few for the {count:,} nodes selected, "
-                f"which need {needed:,} ({_blocks_needed(spec, min(sizes.values()))} each)"
-            )
+        blocks = {name: _block_count(by_name[name].spec.cidr, size) for name, size in sizes.items()}
+        addresses = sum(number << (32 - sizes[name]) for name, number in blocks.items())
+        each = _blocks_needed(spec, min(sizes.values())) if strict else spec.blocks_per_node
+        for there, what, wanted in (
+            (sum(blocks.values()), "blocks", each),
+            (addresses, "addresses", spec.pods_per_node),
+        ):
+            if there < count * wanted:
+                named = ", ".join(
+                    f"IPPool/{name} ({by_name[name].spec.cidr}, blocks /{sizes[name]})" for name in names
+                )
+                yield (
+                    f"{named}: {there:,} {what} are too few for the {count:,} nodes selected, "
+                    f"which need {count * wanted:,} ({wanted} each)"
+                )
+                break
 
 
 def serves_workloads(pool: IPPool) -> bool:

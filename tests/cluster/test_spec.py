@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cluster.spec import Spec, SpecError, World, build
 from cluster.topology import derive
 from protocol.v3.bgp import BGPConfiguration, BGPConfigurationSpec, BGPPeer
+from protocol.v3.ipam import IPAMConfiguration, IPAMConfigurationSpec
 from protocol.v3.ippool import IPPool, IPPoolSpec
 from protocol.v3.metadata import Metadata, Resource
 from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
@@ -145,6 +146,20 @@ def test_a_pool_too_small_for_its_nodes_is_refused_with_the_sum() -> None:
     ]
     build(Spec(), [*rack, pool("small", "10.9.0.0/24"), pool("more", "10.10.0.0/26")])
     build(Spec(nodes=4), [pool("exactly", "10.9.0.0/24")])
+
+
+def test_pods_may_borrow_unless_affinity_is_strict() -> None:
+    tight = pool("tight", "10.9.0.0/24")
+    build(Spec(nodes=3, pods_per_node=85), [tight])
+    assert problems(Spec(nodes=3, pods_per_node=86), tight) == [
+        "IPPool/tight (10.9.0.0/24, blocks /26): 256 addresses are too few for the 3 nodes selected, "
+        "which need 258 (86 each)"
+    ]
+    strict = IPAMConfiguration(Metadata("default"), IPAMConfigurationSpec(strict_affinity=True))
+    assert problems(Spec(nodes=3, pods_per_node=85), tight, strict) == [
+        "IPPool/tight (10.9.0.0/24, blocks /26): 4 blocks are too few for the 3 nodes selected, which need 6 (2 each)"
+    ]
+    build(Spec(nodes=3, pods_per_node=64), [tight, strict])
 
 
 def test_a_selective_pool_is_held_against_the_nodes_that_have_no_other() -> None:
