@@ -123,7 +123,7 @@ class Inspector:
             keepalive_time=session.keepalive_time,
             keepalive_left=session.keepalive_left(self._now),
             imported=len(peer.adj_rib_in),
-            exported=len(_told(self._speaker.group_of(peer), peer)) if peer.up else 0,
+            exported=_count_told(self._speaker.group_of(peer), peer) if peer.up else 0,
             preferred=preferred.get(peer, 0),
             updates_received=peer.updates_received,
             updates_sent=peer.updates_sent,
@@ -137,6 +137,15 @@ def _told(group: UpdateGroup, peer: Peer) -> set[Prefix]:
     owed = peer.owed or {}
     held = {prefix for prefix, (_, source) in group.adj_rib_out.items() if source is not peer and prefix not in owed}
     return held | {prefix for prefix, holds in owed.items() if holds and prefix in group.adj_rib_out}
+
+
+def _count_told(group: UpdateGroup, peer: Peer) -> int:
+    """``len(_told(...))``, for all neighbours of a reflector at once: only its own routes are looked at."""
+    if peer.owed is not None:
+        return len(_told(group, peer))
+    table = group.adj_rib_out
+    own = sum(1 for prefix in peer.adj_rib_in if (told := table.get(prefix)) is not None and told[1] is peer)
+    return len(table) - own
 
 
 def _words(offered: Capabilities) -> tuple[str, ...]:

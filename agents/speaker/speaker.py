@@ -212,6 +212,9 @@ class Speaker:
                 self._after(session, now)
                 session.owner = None
         del self.peers[peer.config.name]
+        group = peer.group
+        if group is not None and not group.members and all(each.group is not group for each in self.peers.values()):
+            del self._groups[group.key]
         same = self._by_address[peer.address]
         same.remove(peer)
         if not same:

@@ -35,6 +35,8 @@ BACKLOG = 4096
 """Of a listener: a whole mesh may dial at once. BIRD's is 8, which costs it a third of its time at 200 nodes."""
 NODE_DIALS = 64
 PROCESS_DIALS = 256
+MAX_STRANGERS = 64
+"""Connections that have not introduced themselves; the next one ends the oldest."""
 RECEIVE = 65536
 """Octets read from one socket at a time: a turn costs at most this a neighbour, the rest waits in the kernel."""
 MAX_EVENTS = 512
@@ -42,6 +44,7 @@ MAX_EVENTS = 512
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python 3.11 has no name for it
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NOT_NOW = (errno.EAGAIN, errno.EINPROGRESS)
 
 
@@ -54,7 +57,7 @@ class TcpLink(Link):
         super().__init__(remote)
         self.sock = sock
         self.connecting = connecting
-        self.queue: deque[bytes] | None = None
+        self.queue: deque[bytes | memoryview] | None = None
         self.introduction: bytearray | None = None
         """Of an accepted connection whose dialler has not said who it is: what came so far."""
 
@@ -67,6 +70,11 @@ class TcpNetwork:
         self.dials_left = PROCESS_DIALS
         self.buffer = memoryview(bytearray(RECEIVE))
         """What a socket is read into: most reads are of a few dozen octets."""
+        self.nothing = socket.socket()
+        """A closed socket: what a dial has that got none."""
+        self.nothing.close()
+        self.deaf: deque[TcpLinks] = deque()
+        """Nodes that stopped to accept when descriptors ran out."""
         self.waiting: deque[TcpLinks] = deque()
         """Nodes with dials that the budget holds back, first come first served."""
         hosts = {host for host, _ in endpoints.values()}
@@ -88,6 +96,8 @@ class TcpLinks:
         self._links: dict[int, TcpLink] = {}
         self._dialling = 0
         self._dials: deque[TcpLink] = deque()
+        self._strangers: dict[TcpLink, None] = {}
+        """Accepted, and not introduced yet; the oldest first."""
         self._news: list[LinkEvent] = []
         """What happened to dials outside of the poller: over loopback most succeed or fail at once."""
         self._scope: trio.CancelScope | None = None
@@ -108,7 +118,13 @@ class TcpLinks:
     # --- Links ------------------------------------------------------------------------------------------------------
 
     def dial(self, remote: Address) -> TcpLink:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            link = TcpLink(remote, self._network.nothing, connecting=True)
+            link.error = os.strerror(error.errno or 0)
+            self._fail_dial(link)
+            return link
         link = TcpLink(remote, sock, connecting=True)
         self._dials.append(link)
         self._dial_more()
@@ -128,7 +144,7 @@ class TcpLinks:
             # Broken or closed: the poller reports it, and nobody reads what is not sent.
             return
         if sent < len(data):
-            link.queue = deque((data[sent:],))
+            link.queue = deque((memoryview(data)[sent:],))
             link.queued = len(data) - sent
             self._poller.modify(link.sock, _IN | _OUT)
 
@@ -155,8 +171,12 @@ class TcpLinks:
         self._dialling = 0
         self._links.clear()
         self._dials.clear()
+        if self in self._network.deaf:
+            self._network.deaf.remove(self)
         self._listener.close()
         self._poller.close()
+        while self._network.deaf:
+            self._network.deaf.popleft().listen_again()
         self._next_in_line()
 
     async def wait(self, deadline: float) -> list[LinkEvent]:
@@ -211,27 +231,32 @@ class TcpLinks:
         queue = link.queue
         if queue is None:
             return
-        data = b"".join(queue)
-        try:
-            sent = link.sock.send(data)
-        except BlockingIOError:
-            return
-        except OSError:
-            return  # the error comes with the next read
-        link.queued = len(data) - sent
-        if link.queued:
-            link.queue = deque((data[sent:],))
-        else:
-            link.queue = None
-            self._poller.modify(link.sock, _IN)
-            events.append((link, LinkChange.DRAINED))
+        while queue:
+            head = queue[0]
+            try:
+                sent = link.sock.send(head)
+            except OSError:
+                return  # not now; or broken, and the error comes with the next read
+            link.queued -= sent
+            if sent < len(head):
+                queue[0] = memoryview(head)[sent:]
+                return
+            queue.popleft()
+        link.queue = None
+        self._poller.modify(link.sock, _IN)
+        events.append((link, LinkChange.DRAINED))
 
     def _accept(self, events: list[LinkEvent]) -> None:
         while True:
             try:
                 sock, (host, _) = self._listener.accept()
-            except OSError:
-                # Nobody waits, or this process has no descriptor left; in either case the poller comes back to it.
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    # Who waits would wake us for nothing, again and again, until there is a descriptor.
+                    self._poller.unregister(self._listener)
+                    self._network.deaf.append(self)
                 return
             sock.setblocking(False)
             node = self._network.node_at.get(host, Address(b""))
@@ -240,8 +265,15 @@ class TcpLinks:
             self._poller.register(sock, _IN)
             if self._network.introduce:
                 link.introduction = bytearray()
+                if len(self._strangers) >= MAX_STRANGERS:
+                    self._drop(next(iter(self._strangers)))
+                self._strangers[link] = None
             else:
                 events.append((link, LinkChange.ACCEPTED))
+
+    def listen_again(self) -> None:
+        """There is a descriptor for who waits."""
+        self._poller.register(self._listener, _IN)
 
     def _introduced(self, link: TcpLink, data: bytes, events: list[LinkEvent]) -> None:
         assert link.introduction is not None
@@ -252,6 +284,7 @@ class TcpLinks:
         rest = bytes(link.introduction[size:])
         link.remote = Address(bytes(link.introduction[:size]))
         link.introduction = None
+        del self._strangers[link]
         events.append((link, LinkChange.ACCEPTED))
         if rest:
             events.append((link, rest))
@@ -346,6 +379,9 @@ class TcpLinks:
         if link.sock.fileno() < 0:
             return
         del self._links[link.sock.fileno()]
+        self._strangers.pop(link, None)
         # Closing a descriptor takes it out of the poller.
         link.sock.close()
+        if self._network.deaf:
+            self._network.deaf.popleft().listen_again()
         link.queue, link.queued = None, 0

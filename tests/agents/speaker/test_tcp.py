@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
 
 from agents.speaker.links import LinkChange
-from agents.speaker.tcp import NODE_DIALS, PROCESS_DIALS, Endpoint, TcpLinks, TcpNetwork
+from agents.speaker.tcp import MAX_STRANGERS, NODE_DIALS, PROCESS_DIALS, Endpoint, TcpLinks, TcpNetwork
 from protocol.prefix import Address
 from tests.strategies.network import free_ports, loopback_endpoints
 from tests.strategies.speaker import host
@@ -297,3 +298,61 @@ def test_endpoints_that_differ_by_port_need_introductions() -> None:
     one, other = free_ports(2, "127.0.0.1")
     assert TcpNetwork({ONE: ("127.0.0.1", one), OTHER: ("127.0.0.1", other)}).introduce
     assert not TcpNetwork({ONE: ("127.77.0.1", one), OTHER: ("127.77.0.2", one)}).introduce
+
+
+# --- when descriptors run out -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_descriptor_left() -> Iterator[Callable[[], None]]:
+    """Call it, and nothing can be opened until the test ends or something is closed."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def exhaust() -> None:
+        # The lowest number that is free is the next to be given.
+        probe = os.open("/dev/null", os.O_RDONLY)
+        os.close(probe)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (probe, before[1]))
+
+    yield exhaust
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_without_a_descriptor_a_dial_fails(nodes: Nodes, no_descriptor_left: Callable[[], None]) -> None:
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER)))
+    one = nodes.attach(network, ONE)
+    nodes.attach(network, OTHER)
+    no_descriptor_left()
+    link = one.dial(OTHER)
+    assert await soon(one) == [LinkChange.FAILED]
+    assert link.error == "Too many open files"
+
+
+async def test_without_a_descriptor_who_calls_waits_and_nobody_spins(
+    nodes: Nodes, no_descriptor_left: Callable[[], None]
+) -> None:
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER)))
+    one = nodes.attach(network, ONE)
+    with caller("127.77.250.250", network.endpoints[ONE]):
+        [(first, _)] = await one.wait(trio.current_time() + 5)
+        with caller("127.77.250.251", network.endpoints[ONE]):
+            no_descriptor_left()
+            assert await one.wait(trio.current_time() + 5) == []  # it tried, in vain
+            await nothing(one)  # and does not try again
+            one.close(first)
+            assert await soon(one) == [LinkChange.ACCEPTED]
+
+
+async def test_of_too_many_who_do_not_introduce_themselves_the_oldest_goes(nodes: Nodes) -> None:
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True))
+    one = nodes.attach(network, ONE)
+    callers = [caller("127.0.0.1", network.endpoints[ONE]) for _ in range(MAX_STRANGERS + 1)]
+    try:
+        assert await one.wait(trio.current_time() + 5) == []
+        callers[0].settimeout(5)
+        assert callers[0].recv(1) == b""
+        callers[-1].sendall(OTHER)
+        assert await soon(one) == [LinkChange.ACCEPTED]
+    finally:
+        for each in callers:
+            each.close()
