@@ -58,10 +58,10 @@ class Event(enum.IntEnum):
     MESSAGE_ERROR = 13  # 21, 22, 28: header, OPEN or UPDATE error
     COLLISION_DUMP = 14  # 23
     NOTIFICATION = 15  # 24, 25
-    COLLISION_CEASE = 19  # 25, when it is Cease with "connection collision" (RFC 4486)
-    KEEPALIVE = 16  # 26
-    UPDATE = 17  # 27
-    ROUTE_REFRESH = 18  # RFC 2918
+    COLLISION_CEASE = 16  # 25, when it is Cease with "connection collision" (RFC 4486)
+    KEEPALIVE = 17  # 26
+    UPDATE = 18  # 27
+    ROUTE_REFRESH = 19  # RFC 2918
 
 
 class Action(enum.IntEnum):
@@ -72,10 +72,10 @@ class Action(enum.IntEnum):
     SEND_OPEN = 2
     SEND_KEEPALIVE = 3  # and restart KeepaliveTimer
     SEND_NOTIFICATION = 4  # the error or Cease that is pending
-    SEND_HOLD_EXPIRED = 6
-    SEND_FSM_ERROR = 7
-    START_CONNECT_RETRY = 8
-    START_CONNECT_DELAY = 5  # ConnectRetryTimer, with BIRD's shorter "connect delay"
+    SEND_HOLD_EXPIRED = 5
+    SEND_FSM_ERROR = 6
+    START_CONNECT_RETRY = 7
+    START_CONNECT_DELAY = 8  # ConnectRetryTimer, with BIRD's shorter "connect delay"
     STOP_CONNECT_RETRY = 9
     START_DELAY_OPEN = 10
     STOP_DELAY_OPEN = 11

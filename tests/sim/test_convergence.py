@@ -20,6 +20,7 @@ steps = st.one_of(
     st.tuples(st.sampled_from(("add", "remove", "pod", "unpod", "crash", "reflector", "client")), nodes),
     st.tuples(st.sampled_from(("cut", "heal")), pairs),
     st.tuples(st.just("mesh"), st.booleans()),
+    st.tuples(st.just("as"), st.tuples(nodes, st.sampled_from((64512, 64513)))),
     st.tuples(st.just("wait"), st.sampled_from((0.0, 0.001, 0.01, 1.0, 7.0, 95.0))),
 )
 
@@ -32,6 +33,10 @@ async def take(cluster: SimCluster, verb: str, what: object) -> None:
         cluster.set_mesh(bool(what))
         return
     if isinstance(what, tuple):
+        if verb == "as":
+            if cluster.store.find(("Node", "", f"node-{what[0]:03}")):
+                cluster.set_node(what[0], asn=what[1])
+            return
         (cluster.cut if verb == "cut" else cluster.heal)(*what)
         return
     assert isinstance(what, int)
