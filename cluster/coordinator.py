@@ -312,6 +312,8 @@ class Coordinator:
 
     def _convergence_line(self) -> str:
         living = len(self._host_of) - sum(len(shard.nodes) for shard in self.lost)
+        if not self.booted:
+            return f"starting: the nodes of {len(self._listening)} of {len(self._shards)} shards listen"
         if self.converged:
             return f"converged: all {living:,} FIBs are exactly what the datastore asks for"
         verdict = self.jury.verdict

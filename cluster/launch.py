@@ -5,7 +5,10 @@ Owns the order of things. Everything that can be refused is refused before anyth
     name free? ─► manifests ─► world ─► sum ─► ports free?        (``prepare``; Refused, exit 2)
     ─► fork the shards ─► trio: Coordinator, screen, signals      (``launch``)
     ─► converged, or time is up ─► what became of it
-    ─► with ``once`` the end, else the API until ``down``, Ctrl-C or SIGTERM
+    ─► with ``once`` the end, else until ``down``, Ctrl-C or SIGTERM
+
+Without ``once`` the API is served from the moment that it has settled, or from SERVE_AFTER on when that takes longer:
+a cluster that does not converge is the one to look into.
 
 One way out, whatever the reason: the nursery is cancelled, the shards are killed and reaped, the run file is removed.
 None of it waits for anybody.
@@ -51,7 +54,7 @@ from cluster.memory import (
     pss_bytes,
 )
 from cluster.plan import Machine, Plan, PlanError, make_plan
-from cluster.processes import Processes, ShardProcess
+from cluster.processes import CannotStart, Processes, ShardProcess
 from cluster.shard import Job, serve
 from cluster.spec import Spec, SpecError, World, build, serves_workloads
 from cluster.topology import Topology, derive
@@ -64,11 +67,15 @@ from protocol.v3.metadata import Resource
 LAST_JUDGEMENT = 10.0
 """Seconds that the shards of a cluster which did not converge in time have to say what is wrong."""
 
+SERVE_AFTER = 3.0
+"""Seconds of converging after which the API is served all the same. A cluster that is quicker than that does not pay
+for the import of the server, 0.25 s, while it converges."""
+
 GC_THRESHOLD = 100_000
 
 
 class Refused(Exception):
-    """Nothing was started. ``problems`` are the lines for the user."""
+    """Nothing was started, or nothing of it is left. ``problems`` are the lines for the user."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -76,7 +83,7 @@ class Refused(Exception):
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM before the cluster had settled."""
+    """Ctrl-C, SIGTERM or ``down``, which counts as SIGTERM, before the cluster had settled."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -138,14 +145,14 @@ def launch(
     """Runs the cluster to its end and returns what had become of it when it settled.
 
     Args:
-        run_file: the claimed name under which the API is served after that; None: the end comes at once.
+        run_file: the claimed name under which the API is served; None: there is none, and the end comes at once.
         born: when the program was started, in seconds of time.monotonic().
         settled: called with the outcome, converged or not.
-        serving: called when the API can be asked.
+        serving: called after that, when the API can be asked.
 
     Raises:
-        Interrupted: a signal came before it had settled.
-        Refused: a node's port was taken after all.
+        Interrupted: a signal or ``down`` came before it had settled.
+        Refused: a process could not be made, or a node's port was taken after all.
     """
     gc.disable()  # what is made from here on is meant to stay
     addresses = prepared.world.addresses()
@@ -163,13 +170,16 @@ def launch(
 
     screen.line(header(prepared.plan))
     gc.freeze()  # so that no collection in a shard touches, and copies, what is shared
-    with Processes(shards, serve_shard) as processes:
-        # After the fork: no shard looks into the store, and what they inherited of it would be memory for nothing.
-        store = _fill_store(prepared)
-        gc.set_threshold(GC_THRESHOLD)
-        gc.enable()
-        run = _Run(prepared, store, processes, screen, run_file, born, not_ours, settled, serving)
-        trio.run(run.main)
+    try:
+        with Processes(shards, serve_shard) as processes:
+            # After the fork: no shard looks into the store, and what they inherited of it would be memory for nothing.
+            store = _fill_store(prepared)
+            gc.set_threshold(GC_THRESHOLD)
+            gc.enable()
+            run = _Run(prepared, store, processes, screen, run_file, born, not_ours, settled, serving)
+            trio.run(run.main)
+    except CannotStart as error:
+        raise Refused(str(error)) from None
     assert run.outcome is not None
     return run.outcome
 
@@ -203,6 +213,8 @@ class _Run:
     outcome: Outcome | None = None
     refusal: Refused | None = None
     signal_number: int | None = None
+    said: trio.Event = attrs.field(factory=trio.Event)  # what has become of it
+    served: trio.Event = attrs.field(factory=trio.Event)
 
     async def main(self) -> None:
         coordinator = Coordinator(
@@ -226,12 +238,17 @@ class _Run:
 
                 nursery.start_soon(stop)
                 nursery.start_soon(coordinator.run)
+                if self.run_file is not None:
+                    nursery.start_soon(self._serve, coordinator, self.run_file, nursery)
                 await self._settle(coordinator)
                 if self.refusal is None:
                     self.outcome = self._make_outcome(coordinator)
                     self.settled(self.outcome)
                     if self.run_file is not None:
-                        await self._serve(coordinator, self.run_file, nursery)
+                        self.said.set()
+                        await self.served.wait()
+                        self.serving()
+                        await trio.sleep_forever()
                 nursery.cancel_scope.cancel()
         # Raised here, outside of the nursery, which would wrap it.
         if self.refusal is not None:
@@ -302,10 +319,15 @@ class _Run:
         )
 
     async def _serve(self, coordinator: Coordinator, run_file: rundir.RunFile, nursery: trio.Nursery) -> None:
-        server = await trio.to_thread.run_sync(_import_server)
+        with trio.move_on_after(SERVE_AFTER):
+            await self.said.wait()
+        # Abandoned, because beside a cluster that converges the import takes seconds, which Ctrl-C does not have.
+        server = await trio.to_thread.run_sync(_import_server, abandon_on_cancel=True)
         await nursery.start(server, coordinator, self.store, run_file)
-        self.serving()
+        self.served.set()
         await coordinator.down_requested.wait()
+        self.signal_number = signal.SIGTERM  # which is what `down` sends to a cluster that does not serve yet
+        nursery.cancel_scope.cancel()
 
 
 def _import_server() -> Callable[..., Awaitable[None]]:

@@ -9,6 +9,8 @@ Owns the processes and their end, however this one ends.
 They are forked and not started anew: the imports are made once (0.2 s of CPU and 25 MB a process saved), and what a
 shard is told before it runs is simply there. So they are forked before trio runs and before there is any thread.
 
+When the system refuses one, there are none (``CannotStart``).
+
 Nothing survives: leaving the ``with`` kills and reaps; a coordinator that is itself killed takes them along by the
 end of its socket pairs and, on Linux, by PR_SET_PDEATHSIG. Shards do not listen to Ctrl-C, which a terminal sends to
 the whole process group: they would only die before they could be told. A kill is what a shard expects (a power cut
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -33,6 +36,17 @@ import attrs
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
+
+_ADVICE = {
+    errno.EAGAIN: "raise the limit of processes (ulimit -u) or give fewer --shards",
+    errno.ENOMEM: "free some memory or start a smaller cluster",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) or give fewer --shards",
+    errno.ENFILE: "the whole system is out of open files: close some, or give fewer --shards",
+}
+
+
+class CannotStart(Exception):
+    """The system refuses a process, or the sockets to it. Those that had been made are gone; the text is for the user."""
 
 
 @attrs.define(eq=False)
@@ -87,6 +101,13 @@ class Processes:
         try:
             for index, nodes in enumerate(self._nodes):
                 self._fork(index, nodes)
+        except OSError as error:
+            self._end()
+            self.accept_signals()
+            raise CannotStart(
+                f"cannot make the process of shard {len(self.shards) + 1} of {len(self._nodes)}: {error.strerror}; "
+                + _ADVICE.get(error.errno or 0, "give fewer --shards")
+            ) from error
         except BaseException:
             self._end()
             self.accept_signals()
@@ -110,7 +131,12 @@ class Processes:
     def _fork(self, index: int, nodes: tuple[str, ...]) -> None:
         ours, theirs = socket.socketpair()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             ours.close()
             for shard in self.shards:

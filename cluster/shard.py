@@ -156,7 +156,7 @@ class Shard:
     def _node(self, name: str) -> Node:
         node = self._nodes.get(name)
         if node is None:
-            raise NotFound(f"no node {name} in this shard")
+            raise NotFound(f"node {name} has not started yet")
         return node
 
     async def _add_pods(self, count: int) -> list[str]:

@@ -4,6 +4,9 @@ One JSON file per cluster name holds the API's address, its token and the pid of
 directory is 0700 and theirs, the files are 0600, and a directory that is anything else is refused, because the
 token in it is all that guards the API.
 
+A pid is a process only together with when that was started, where the system tells (/proc): pids come again, and
+what a file names may be sent a signal.
+
 Life of a file: ``RunFile.claim`` takes the name before anything is started (a second ``up`` of that name is refused
 here), ``publish`` adds the address when the API listens, ``remove`` ends it. What a killed ``up`` left is known by its
 dead pid and replaced. Files appear whole (write aside, rename); claims are one at a time (a lock on the directory).
@@ -41,9 +44,10 @@ class NotRunning(Exception):
 
 
 class Endpoint(NamedTuple):
-    url: str
+    url: str  # "" as long as it does not serve
     token: str
     pid: int
+    started: str = ""  # when that process was, in the system's own measure; "": not known
 
 
 def run_directory(environ: Mapping[str, str]) -> str:
@@ -69,11 +73,11 @@ class RunFile:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 entry = _read(path)
-                if entry is not None and _is_alive(entry.pid):
+                if entry is not None and _is_alive(entry):
                     raise AlreadyRunning(
                         f"cluster {name!r} is already running (pid {entry.pid}): stop it with `down`, or choose another --name"
                     )
-                _write(path, Endpoint("", "", os.getpid()))
+                _write(path, Endpoint("", "", os.getpid(), _started(os.getpid())))
             finally:
                 os.close(handle)
         except OSError as error:
@@ -82,7 +86,7 @@ class RunFile:
 
     def publish(self, url: str, token: str) -> None:
         """Says where the API is."""
-        _write(self._path, Endpoint(url, token, os.getpid()))
+        _write(self._path, Endpoint(url, token, os.getpid(), _started(os.getpid())))
 
     def remove(self) -> None:
         """Gives the name back. Harmless when somebody already took the file away."""
@@ -92,8 +96,11 @@ class RunFile:
             pass
 
 
-def find(directory: str, name: str) -> Endpoint:
-    """The running cluster of that name. Raises BadName, NotRunning, RunDirectoryError."""
+def find(directory: str, name: str, *, starting: bool = False) -> Endpoint:
+    """The running cluster of that name; with ``starting`` also one that does not serve yet.
+
+    Raises BadName, NotRunning, RunDirectoryError.
+    """
     path = _path(directory, name)
     try:
         entry = _read(path)
@@ -101,9 +108,9 @@ def find(directory: str, name: str) -> Endpoint:
             _check_private(directory)
     except OSError as error:
         raise RunDirectoryError(f"cannot read {path}: {error.strerror}") from None
-    if entry is None or not _is_alive(entry.pid):
+    if entry is None or not _is_alive(entry):
         raise NotRunning(f"no cluster {name!r} is running; start one with: ./run up")
-    if not entry.url:
+    if not entry.url and not starting:
         raise NotRunning(f"cluster {name!r} is starting (pid {entry.pid}) and does not answer yet")
     return entry
 
@@ -111,7 +118,7 @@ def find(directory: str, name: str) -> Endpoint:
 def is_alive(endpoint: Endpoint, directory: str, name: str) -> bool:
     """Whether this very cluster still has its name and its process."""
     entry = _read(_path(directory, name))
-    return entry is not None and entry.pid == endpoint.pid and _is_alive(endpoint.pid)
+    return entry is not None and entry.pid == endpoint.pid and _is_alive(endpoint)
 
 
 def check_name(name: str) -> None:
@@ -138,11 +145,11 @@ def _read(path: str) -> Endpoint | None:
     try:
         with open(path, "rb") as file:
             entry = json.load(file)
-        endpoint = Endpoint(entry["url"], entry["token"], entry["pid"])
+        endpoint = Endpoint(entry["url"], entry["token"], entry["pid"], entry.get("started", ""))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    if not (
-        isinstance(endpoint.pid, int) and isinstance(endpoint.url, str) and isinstance(endpoint.token, str)
+    if not isinstance(endpoint.pid, int) or not all(
+        isinstance(text, str) for text in (endpoint.url, endpoint.token, endpoint.started)
     ):
         return None
     return endpoint
@@ -163,13 +170,22 @@ def _write(path: str, endpoint: Endpoint) -> None:
         raise
 
 
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
+def _is_alive(entry: Endpoint) -> bool:
+    if entry.pid <= 0:
         return False
     try:
-        os.kill(pid, 0)
+        os.kill(entry.pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # somebody else's process is alive too
-    return True
+    return not entry.started or entry.started == _started(entry.pid)
+
+
+def _started(pid: int) -> str:
+    """Clock ticks from the system's start to the process's; "" without /proc."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

@@ -55,10 +55,10 @@ def output_option(command: _Function) -> _Function:
     )(command)
 
 
-def find(name: str) -> Endpoint:
-    """The running cluster of that name. Raises Refused, or UsageError for what cannot be a name."""
+def find(name: str, *, starting: bool = False) -> Endpoint:
+    """The running cluster of that name; with ``starting`` also one that has no URL yet. Raises Refused, or UsageError for what cannot be a name."""
     try:
-        return rundir.find(rundir.run_directory(os.environ), name)
+        return rundir.find(rundir.run_directory(os.environ), name, starting=starting)
     except rundir.BadName as error:
         raise click.UsageError(str(error)) from None
     except (rundir.NotRunning, rundir.RunDirectoryError) as error:

@@ -4,7 +4,8 @@ Owns the options and the exit codes; everything else is imported when it runs, s
 nothing but what it needs, because its start is part of what is measured.
 
 Exit codes: 0 converged; 1 not within --timeout, or a shard was lost; 2 bad usage or input, nothing was started; 128 plus
-the signal's number when one came before the cluster had settled (130 for Ctrl-C).
+the signal's number when one came before the cluster had settled (130 for Ctrl-C). ``down`` before that is a SIGTERM (143),
+whether it had to send one or could ask the API; after that, like any signal, it leaves the 0 or 1 that was earned.
 """
 
 from __future__ import annotations

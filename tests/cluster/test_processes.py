@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -140,6 +142,35 @@ def test_a_signal_while_forking_waits_and_leaves_nothing() -> None:
             print("interrupted", [alive(shard.pid) for shard in processes.shards])
         """
     ) == ["forked 2", "interrupted [False, False]"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["os.fork", "socket.socketpair"])
+@pytest.mark.parametrize("code", ["EAGAIN", "ENOMEM", "EMFILE"])
+def test_when_one_cannot_be_made_there_are_none(where: str, code: str) -> None:
+    made, left, words = lines(
+        f"""
+        import errno
+        from cluster.processes import CannotStart
+        real, pids = {where}, []
+        descriptors = len(os.listdir("/dev/fd"))
+        def make():
+            if len(processes.shards) == 2:
+                pids.extend(shard.pid for shard in processes.shards)
+                raise OSError(errno.{code}, os.strerror(errno.{code}))
+            return real()
+        {where} = make
+        processes = Processes([("a",), ("b",), ("c",)], lambda index, stream: time.sleep(60))
+        try:
+            processes.__enter__()
+        except CannotStart as error:
+            print([alive(pid) for pid in pids])
+            print(len(os.listdir("/dev/fd")) - descriptors, signal.pthread_sigmask(signal.SIG_BLOCK, []))
+            print(error)
+        """
+    )
+    assert (made, left) == ("[False, False]", "0 set()")
+    assert words.startswith(f"cannot make the process of shard 3 of 3: {os.strerror(getattr(errno, code))}; ")
 
 
 @pytest.mark.slow

@@ -220,6 +220,88 @@ def test_a_signal_at_any_moment_leaves_nothing(start: Start, delay: float | None
     assert code in (128 + number, 0) or delay is None
 
 
+def stop_a_shard(up: Up) -> int:
+    """Keeps a cluster of two shards from converging. Gives the pid."""
+    up.read_until("tortie: ")
+    deadline = time.monotonic() + PATIENCE
+    while len(pids := up.session()) < 3:
+        assert time.monotonic() < deadline
+    os.kill(max(pids), signal.SIGSTOP)
+    return max(pids)
+
+
+def status_of_an_unsettled(up: Up) -> str:
+    deadline = time.monotonic() + PATIENCE
+    while (answer := up.ask("status")).returncode:
+        assert "is starting" in answer.stderr
+        assert time.monotonic() < deadline
+    return answer.stdout
+
+
+def test_a_cluster_that_does_not_converge_answers_and_goes_down(start: Start) -> None:
+    up = start("--nodes", "100", "--shards", "2")
+    stop_a_shard(up)
+    status = status_of_an_unsettled(up)
+    assert "converged" not in status
+    assert status.count(" up ") >= 2, "the stopped shard is there too"
+    assert up.ask("birdc", "node-001", "show", "status").returncode == 0
+    assert up.ask("ip", "route", "node-001").returncode == 0
+    assert up.ask("down").returncode == 0
+    assert up.end() == 128 + signal.SIGTERM
+    assert not [line for line in up.out if line.startswith(("next: ", "converged", "not converged"))]
+
+
+def test_a_cluster_that_converges_late_says_what_is_next_once_and_last(start: Start) -> None:
+    up = start("--nodes", "100", "--shards", "2")
+    stopped = stop_a_shard(up)
+    status_of_an_unsettled(up)
+    os.kill(stopped, signal.SIGCONT)
+    up.read_until("converged in ")
+    assert not [line for line in up.lines if line.startswith("next: ")]
+    assert next(up.out).startswith("next: ")
+    assert up.ask("down").returncode == 0
+    assert up.end() == 0
+    assert up.out.read() == ""
+
+
+def test_down_of_a_cluster_that_still_reads_its_manifests(start: Start, tmp_path: Path) -> None:
+    manifest = tmp_path / "pipe.yaml"
+    os.mkfifo(manifest)
+    up = start("-f", str(manifest))
+    deadline = time.monotonic() + PATIENCE
+    while (answer := up.ask("down")).returncode:
+        assert "no cluster 'default' is running" in answer.stderr
+        assert time.monotonic() < deadline
+    assert up.end() == 128 + signal.SIGTERM
+    assert up.process.communicate() == ("", "")
+
+
+def test_a_process_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    script = """
+import errno, os, sys
+real = os.fork
+def fork(made=[]):
+    if made:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    made.append(real())
+    return made[-1]
+os.fork = fork
+from cluster.cli import main
+main(sys.argv[1:], prog_name="tortie")
+"""
+    options = ["up", "--nodes", "4", "--shards", "2", "--bgp-port", str(free_port())]
+    result = subprocess.run(
+        [sys.executable, "-c", script, *options], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (
+        2,
+        "tortie: cannot make the process of shard 2 of 2: Resource temporarily unavailable; "
+        "raise the limit of processes (ulimit -u) or give fewer --shards\n",
+    )
+    assert list((tmp_path / "tortie").iterdir()) == []
+
+
 def test_ctrl_c_ends_a_converged_cluster_well(start: Start) -> None:
     up = start("--nodes", "3")
     up.read_until("next: ")
