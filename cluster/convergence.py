@@ -24,25 +24,30 @@ MAX_DIFFERENCES = 10
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """Counts, of one shard or summed over all. ``sessions`` are ends: two to an Established session."""
+    """Counts, of one shard or summed over all. ``sessions`` are ends: two to an Established session.
+
+    ``version`` grows whenever a FIB may have changed: as many routes as before need not be the same.
+    """
 
     nodes: int = 0
     session_ends: int = 0
     routes: int = 0
+    version: int = 0
 
     def to_wire(self) -> list[int]:
-        return [self.nodes, self.session_ends, self.routes]
+        return [self.nodes, self.session_ends, self.routes, self.version]
 
     @classmethod
     def from_wire(cls, value: Iterable[int]) -> Progress:
-        nodes, session_ends, routes = value
-        return cls(nodes=nodes, session_ends=session_ends, routes=routes)
+        nodes, session_ends, routes, version = value
+        return cls(nodes=nodes, session_ends=session_ends, routes=routes, version=version)
 
     def __add__(self, other: Progress) -> Progress:
         return Progress(
             nodes=self.nodes + other.nodes,
             session_ends=self.session_ends + other.session_ends,
             routes=self.routes + other.routes,
+            version=self.version + other.version,
         )
 
 

@@ -201,6 +201,7 @@ class Shard:
             nodes=len(nodes),
             session_ends=sum(node.speaker.established for node in nodes if node.speaker is not None),
             routes=sum(len(node.fib.routes) for node in nodes),
+            version=sum(node.fib.version for node in nodes),
         )
 
     def _judge(self, revision: int, facts: list[Any] | None) -> Verdict:

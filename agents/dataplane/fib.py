@@ -19,7 +19,7 @@ Left out: metrics and tables of the kernel; recursive next hops (the speaker res
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -108,10 +108,18 @@ class Fib:
             self.routes[prefix] = route
         self.version += 1
 
-    def program(self, prefixes: Iterable[Prefix], route: FibRoute | None) -> None:
+    def program(self, prefixes: Sequence[Prefix], route: FibRoute | None) -> None:
         """BIRD's kernel protocol: all of ``prefixes`` have this route from now on, or none when it is None."""
         if route is None:
             self._forget(prefixes)
+            return
+        if len(prefixes) == 1:
+            [prefix] = prefixes
+            if prefix in self._felix:
+                self._hidden[prefix] = route
+            elif self.routes.get(prefix) is not route:
+                self.routes[prefix] = route
+                self.version += 1
             return
         fresh = dict.fromkeys(prefixes, route)
         # isdisjoint walks the shorter of two key views.

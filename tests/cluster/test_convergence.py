@@ -62,6 +62,15 @@ def test_a_good_word_is_asked_again_when_the_counts_have_moved_since() -> None:
     assert jury.ready(0, routes_expected=10, revision=7, now=2.0 + QUIET)
 
 
+def test_as_many_routes_with_another_content_are_judged_again() -> None:
+    jury = Jury([0])
+    jury.report(0, Progress(routes=10, version=3), now=1.0)
+    jury.judge(0, verdict(7), Progress(routes=10, version=3), now=1.0)
+    assert not jury.ready(0, routes_expected=10, revision=7, now=9.0)
+    jury.report(0, Progress(routes=10, version=4), now=9.0)
+    assert jury.ready(0, routes_expected=10, revision=7, now=9.0)
+
+
 def test_a_word_is_current_until_the_counts_move() -> None:
     jury = Jury([0, 1])
     assert not jury.current

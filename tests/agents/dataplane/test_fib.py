@@ -47,16 +47,16 @@ class FibModel(RuleBasedStateMachine):
         self.felix = dict(routes)
         self.fib.set_felix(routes)
 
-    @rule(which=st.lists(prefixes(), max_size=8), route=bird_routes(), one_pass=st.booleans())
-    def program(self, which: list[Prefix], route: FibRoute, one_pass: bool) -> None:
+    @rule(which=st.lists(prefixes(), max_size=8), route=bird_routes())
+    def program(self, which: list[Prefix], route: FibRoute) -> None:
         self.bird.update(dict.fromkeys(which, route))
-        self.fib.program(iter(which) if one_pass else which, route)
+        self.fib.program(which, route)
 
-    @rule(which=st.lists(prefixes(), max_size=8), one_pass=st.booleans())
-    def withdraw(self, which: list[Prefix], one_pass: bool) -> None:
+    @rule(which=st.lists(prefixes(), max_size=8))
+    def withdraw(self, which: list[Prefix]) -> None:
         for prefix in which:
             self.bird.pop(prefix, None)
-        self.fib.program(iter(which) if one_pass else which, None)
+        self.fib.program(which, None)
 
     @rule(address=addresses())
     def look_up(self, address: Address) -> None:
