@@ -111,7 +111,10 @@ class View:
         """The resource that a document is; the one that is known when it has not changed."""
         known = self._kinds.get(document["kind"], _NOTHING).get(key_of(document))
         # Revisions are never used twice: same revision, same resource.
-        if known is not None and document["metadata"].get("resourceVersion") == known.metadata.resource_version:
+        if (
+            known is not None
+            and document["metadata"].get("resourceVersion") == known.metadata.resource_version
+        ):
             return known
         return decode(document)
 

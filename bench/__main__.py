@@ -52,8 +52,12 @@ def common(nodes: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for option in (
-            click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
-            click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs of each case."),
+            click.option(
+                "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+            ),
+            click.option(
+                "--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs of each case."
+            ),
             click.option("--nodes", type=Numbers(), default=nodes, show_default=True),
         ):
             command = option(command)
@@ -62,7 +66,9 @@ def common(nodes: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return decorate
 
 
-against = click.option("--against", type=click.Choice(["bird"]), help="Measure this too, alternately, and compare.")
+against = click.option(
+    "--against", type=click.Choice(["bird"]), help="Measure this too, alternately, and compare."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,11 +105,15 @@ def reflectors(nodes: list[int], repeat: int, output: str, against: str | None) 
 
 @main.command()
 @common("50")
-@click.option("--routes", type=click.IntRange(1), default=1000, show_default=True, help="Blocks of each node.")
+@click.option(
+    "--routes", type=click.IntRange(1), default=1000, show_default=True, help="Blocks of each node."
+)
 @against
 def routes(nodes: list[int], repeat: int, output: str, against: str | None, routes: int) -> None:
     """A full mesh whose nodes have many blocks each."""
-    cases = [Case(bench="routes", nodes=count, sessions=mesh_sessions(count), routes=routes) for count in nodes]
+    cases = [
+        Case(bench="routes", nodes=count, sessions=mesh_sessions(count), routes=routes) for count in nodes
+    ]
     compare(cases, {"tortie": tortie_up}, repeat=repeat, output=output, against=against, bird_tool=bird_mesh)
 
 
@@ -164,7 +174,9 @@ def compare(
     for case in cases:
         chosen = tools
         if against in tools and case.sessions > mesh_sessions(BIRD_LARGEST_MESH):
-            say(f"{case.bench} {case.nodes}: without bird, which is not run in a mesh above {BIRD_LARGEST_MESH} nodes")
+            say(
+                f"{case.bench} {case.nodes}: without bird, which is not run in a mesh above {BIRD_LARGEST_MESH} nodes"
+            )
             chosen = {name: tool for name, tool in tools.items() if name != against}
         measured, complaints = alternate(case, chosen, repeat, say)
         rows += measured

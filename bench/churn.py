@@ -87,7 +87,8 @@ class Churn:
         self._store.create(
             encode(
                 BlockAffinity(
-                    Metadata(affinity_name(node, cidr)), BlockAffinitySpec(state="confirmed", node=node, cidr=cidr)
+                    Metadata(affinity_name(node, cidr)),
+                    BlockAffinitySpec(state="confirmed", node=node, cidr=cidr),
                 )
             )
         )
@@ -173,7 +174,10 @@ def free_block(pool: IPPool, store: MemoryStore) -> str:
     cidr, length = parse_prefix(pool.spec.cidr), pool.spec.block_size
     step = 1 << (32 - length)
     first, beyond = network_int(cidr), network_int(cidr) + (1 << (32 - cidr[0]))
-    blocks = (format_prefix(make_prefix(network, length, IPV4)) for network in range(beyond - step, first - step, -step))
+    blocks = (
+        format_prefix(make_prefix(network, length, IPV4))
+        for network in range(beyond - step, first - step, -step)
+    )
     return next(block for block in blocks if block not in taken)
 
 

@@ -25,7 +25,9 @@ PORT = 17901
 DIALS_AT_ONCE = 256  # more overflow the accept queues, and a lost SYN costs a second
 
 # A frame is its length in one octet, its kind in the next, and filling.
-OPEN, KEEPALIVE, UPDATE, EOR = (bytes((size, kind)) + bytes(size - 2) for kind, size in enumerate((60, 3, 50, 10)))
+OPEN, KEEPALIVE, UPDATE, EOR = (
+    bytes((size, kind)) + bytes(size - 2) for kind, size in enumerate((60, 3, 50, 10))
+)
 
 
 def address(node: int) -> str:

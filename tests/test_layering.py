@@ -23,7 +23,18 @@ WIRE = "msgpack"  # only modules called wire.py import it: it ships no types, an
 MAY_IMPORT = {
     "protocol": {"protocol", "attrs", "cattrs", "yaml", WIRE},
     "agents": {"protocol", "agents", "attrs", "trio"},
-    "cluster": {"protocol", "agents", "cluster", "attrs", "trio", "click", "rich", "starlette", "anycorn", WIRE},
+    "cluster": {
+        "protocol",
+        "agents",
+        "cluster",
+        "attrs",
+        "trio",
+        "click",
+        "rich",
+        "starlette",
+        "anycorn",
+        WIRE,
+    },
 }
 CONCURRENCY = {"asyncio", "threading", "multiprocessing", "concurrent", "queue", "sched"}
 NOT_OF_THE_STANDARD_LIBRARY = {
@@ -43,7 +54,10 @@ PURE_PARTS = {
 # ``self.now`` and ``view.now`` are the argument that was handed in; these are the clock and the system's dice.
 ASKS_THE_SYSTEM = re.compile(r"(datetime|date)\.(now|utcnow|today)|os\.(urandom|getrandom)")
 EXCEPTIONS = {
-    ("protocol/prefix.py", "socket"): {"inet_ntop", "AF_INET6"},  # the spelling of RFC 5952, no socket is made
+    ("protocol/prefix.py", "socket"): {
+        "inet_ntop",
+        "AF_INET6",
+    },  # the spelling of RFC 5952, no socket is made
 }
 
 
@@ -82,7 +96,11 @@ def imports(module: str, tree: ast.Module) -> Iterator[Import]:
 def uses(tree: ast.Module, module_name: str) -> Iterator[ast.Attribute]:
     """``module_name.something``, wherever it stands."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module_name:
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == module_name
+        ):
             yield node
 
 
@@ -133,7 +151,12 @@ def test_time_and_chance_are_arguments(storey: str) -> None:
 
 
 def test_bench_does_not_lean_on_the_tests() -> None:
-    found = [str(each) for module, tree in modules("bench") for each in imports(module, tree) if each.top == "tests"]
+    found = [
+        str(each)
+        for module, tree in modules("bench")
+        for each in imports(module, tree)
+        if each.top == "tests"
+    ]
     assert not found, "\n".join(found)
 
 

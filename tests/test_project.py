@@ -38,7 +38,9 @@ def test_modules_hold_no_state() -> None:
         for node in tree.body:
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 value = ast.unparse(node.value)
-                if value in ("{}", "[]", "dict()", "list()", "set()") or value.startswith(("defaultdict(", "Counter(")):
+                if value in ("{}", "[]", "dict()", "list()", "set()") or value.startswith(
+                    ("defaultdict(", "Counter(")
+                ):
                     found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
     assert not found, "\n".join(found)
 

@@ -92,7 +92,9 @@ class Confd:
             address=own.address,
             router_id=own.address,
             local_as=local_as(fabric, own),
-            peers=last.config.peers if last is not None and last.fabric is fabric else derive_peers(fabric, own),
+            peers=last.config.peers
+            if last is not None and last.fabric is fabric
+            else derive_peers(fabric, own),
             policy=ExportPolicy(
                 blocks=blocks.announced,
                 export_disabled=pools.export_disabled,

@@ -147,7 +147,9 @@ def read_settings(configurations: Iterable[BGPConfiguration]) -> Settings:
     return attrs.evolve(settings, node_ports=node_ports)
 
 
-def build_fabric(settings: Settings, nodes: Mapping[str, NodeFacts], bgp_peers: Mapping[str, BGPPeerSpec]) -> Fabric:
+def build_fabric(
+    settings: Settings, nodes: Mapping[str, NodeFacts], bgp_peers: Mapping[str, BGPPeerSpec]
+) -> Fabric:
     """The index over nodes and BGPPeers, both by name and in any order."""
     specs = [bgp_peers[name] for name in sorted(bgp_peers)]
     reader = _PeeringReader(settings, [nodes[name] for name in sorted(nodes)])
@@ -205,7 +207,11 @@ class _PeeringReader:
     def forward_peerings(self, specs: Iterable[BGPPeerSpec]) -> Iterable[Peering]:
         for spec in specs:
             if not _is_global(spec):
-                nodes = self._names_matching(spec.node_selector) if spec.node_selector else frozenset((spec.node,))
+                nodes = (
+                    self._names_matching(spec.node_selector)
+                    if spec.node_selector
+                    else frozenset((spec.node,))
+                )
                 yield Peering(nodes=nodes, neighbors=self._remote_neighbors(spec))
 
     def reverse_peerings(self, specs: Iterable[BGPPeerSpec]) -> Iterable[Peering]:
@@ -216,7 +222,9 @@ class _PeeringReader:
                 else:
                     nodes = frozenset(node.name for node in self._nodes_at(spec))
                 if nodes:
-                    yield Peering(nodes=nodes, neighbors=tuple(map(self._node_as_neighbor, self._local_nodes(spec))))
+                    yield Peering(
+                        nodes=nodes, neighbors=tuple(map(self._node_as_neighbor, self._local_nodes(spec)))
+                    )
 
     def _local_nodes(self, spec: BGPPeerSpec) -> Iterable[NodeFacts]:
         """The nodes a BGPPeer is for."""

@@ -38,5 +38,7 @@ def device_routes(endpoints: Iterable[WorkloadEndpoint]) -> dict[Prefix, FibRout
 def learned(routes: Mapping[Prefix, FibRoute], family: int = IPV4) -> frozenset[Prefix]:
     """The prefixes that the BIRD of one family learns from the kernel."""
     return frozenset(
-        prefix for prefix, route in routes.items() if route.kind is RouteKind.DEVICE and family_of(prefix) == family
+        prefix
+        for prefix, route in routes.items()
+        if route.kind is RouteKind.DEVICE and family_of(prefix) == family
     )

@@ -142,7 +142,11 @@ class UpdateGroup:
         table = b"".join(frames) + self._end_of_rib
         for peer in joining:
             self.members[peer] = None
-            own = any(self.adj_rib_out[prefix][1] is peer for prefix in peer.adj_rib_in if prefix in self.adj_rib_out)
+            own = any(
+                self.adj_rib_out[prefix][1] is peer
+                for prefix in peer.adj_rib_in
+                if prefix in self.adj_rib_out
+            )
             if len(table) <= HIGH_WATER and not own:
                 self._send(peer, table, len(self.adj_rib_out), 0)
             else:

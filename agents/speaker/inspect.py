@@ -53,7 +53,9 @@ class Inspector:
             return self._exported(export_to, prefix)
         best = self._speaker.rib.best
         prefixes = sorted(best, key=sort_key) if prefix is None else [prefix] * (prefix in best)
-        found = [self._route(each, path, why) for each in prefixes for path, why in self._speaker.rib.explain(each)]
+        found = [
+            self._route(each, path, why) for each in prefixes for path, why in self._speaker.rib.explain(each)
+        ]
         return found if protocol is None else [route for route in found if route.protocol == protocol]
 
     def _exported(self, name: str, prefix: Prefix | None) -> list[RouteStatus]:
@@ -112,7 +114,9 @@ class Inspector:
             local_as=stanza.local_as,
             peer_id=session.peer_open.identifier if session.peer_open is not None else None,
             protocol_state="up" if peer.up else "start",
-            bgp_state="Passive" if stanza.passive and session.state is State.ACTIVE else STATE_NAMES[session.state],
+            bgp_state="Passive"
+            if stanza.passive and session.state is State.ACTIVE
+            else STATE_NAMES[session.state],
             since=peer.since + self._offset,
             last_error=session.last_error,
             capabilities=_words(session.peer_open.capabilities) if session.peer_open is not None else (),
@@ -135,7 +139,11 @@ class Inspector:
 def _told(group: UpdateGroup, peer: Peer) -> set[Prefix]:
     """What of the group's Adj-RIB-Out this member holds: not its own routes, not what it is still owed."""
     owed = peer.owed or {}
-    held = {prefix for prefix, (_, source) in group.adj_rib_out.items() if source is not peer and prefix not in owed}
+    held = {
+        prefix
+        for prefix, (_, source) in group.adj_rib_out.items()
+        if source is not peer and prefix not in owed
+    }
     return held | {prefix for prefix, holds in owed.items() if holds and prefix in group.adj_rib_out}
 
 

@@ -63,7 +63,11 @@ class Peer:
         The other one is let be while it has no connection: it may never get one.
         """
         other = self.rival if opened is self.session else self.session
-        if other is None or opened.peer_open is None or other.state not in (State.OPEN_SENT, State.OPEN_CONFIRM):
+        if (
+            other is None
+            or opened.peer_open is None
+            or other.state not in (State.OPEN_SENT, State.OPEN_CONFIRM)
+        ):
             return None
         if other.outgoing == opened.outgoing:
             # Both are the neighbour's, which has one at a time: it has given up the first, and we have yet to hear of it.

@@ -97,7 +97,9 @@ def rewrite(
     if source is None:
         if to.internal:
             return attrs.evolve(attributes, next_hop=to.local_address, local_pref=MAX_PRIORITY - priority)
-        return attrs.evolve(attributes, next_hop=to.local_address, as_path=prepend(attributes.as_path, to.local_as))
+        return attrs.evolve(
+            attributes, next_hop=to.local_address, as_path=prepend(attributes.as_path, to.local_as)
+        )
     if not to.internal:
         return attrs.evolve(
             attributes, next_hop=to.local_address, as_path=prepend(attributes.as_path, to.local_as),

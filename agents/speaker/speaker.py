@@ -213,7 +213,11 @@ class Speaker:
                 session.owner = None
         del self.peers[peer.config.name]
         group = peer.group
-        if group is not None and not group.members and all(each.group is not group for each in self.peers.values()):
+        if (
+            group is not None
+            and not group.members
+            and all(each.group is not group for each in self.peers.values())
+        ):
             del self._groups[group.key]
         same = self._by_address[peer.address]
         same.remove(peer)
@@ -293,7 +297,11 @@ class Speaker:
             if peer.session.state is State.ACTIVE and peer.session.link is None:
                 return peer
         for peer in candidates:
-            if peer.rival is None and peer.session.state in (State.CONNECT, State.OPEN_SENT, State.OPEN_CONFIRM):
+            if peer.rival is None and peer.session.state in (
+                State.CONNECT,
+                State.OPEN_SENT,
+                State.OPEN_CONFIRM,
+            ):
                 return peer
         return None
 

@@ -106,7 +106,8 @@ class TcpLinks:
         try:
             self._listener.setblocking(False)
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
+            # What it accepts inherits this.
+            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._listener.bind((self._host, port))
             self._listener.listen(BACKLOG)
             self._poller = select.epoll()

@@ -75,17 +75,25 @@ class _Case:
             return f"wrong: nothing of {self._node} itself claims it; {complaint}"
         lacking = [self._name(gateway) for gateway in expected.gateways if gateway not in found.gateways]
         surplus = [self._name(gateway) for gateway in found.gateways if gateway not in expected.gateways]
-        parts = [f"next hop {name} lacks" for name in lacking] + [f"next hop {name} is too much" for name in surplus]
+        parts = [f"next hop {name} lacks" for name in lacking] + [
+            f"next hop {name} is too much" for name in surplus
+        ]
         return f"wrong: {', '.join(parts)}; {complaint}"
 
     def _extra(self, prefix: Prefix, found: FibRoute | None) -> str:
         announcers = self._announcers(prefix)
         if announcers:
-            return f"extra: {'; '.join(self._session(number) for number in announcers)}, and no path leads here"
+            return (
+                f"extra: {'; '.join(self._session(number) for number in announcers)}, and no path leads here"
+            )
         gateways = found.gateways if found is not None else ()
-        dead = [self._name(gateway) for gateway in gateways if self._by_address.get(gateway) in self._facts.down]
+        dead = [
+            self._name(gateway) for gateway in gateways if self._by_address.get(gateway) in self._facts.down
+        ]
         if dead:
-            return f"extra: nobody announces it, and {', '.join(dead)} is down: a route that was never withdrawn"
+            return (
+                f"extra: nobody announces it, and {', '.join(dead)} is down: a route that was never withdrawn"
+            )
         if found is not None and found.kind is not RouteKind.VIA:
             return f"extra: {self._node} has no such block or workload"
         return "extra: nobody announces it"
@@ -112,7 +120,8 @@ class _Case:
         if any({here, number} == {edge[0], edge[1]} for edge in self._facts.edges):
             return True
         severed = any(
-            node == here and int.from_bytes(bits, "little") >> number & 1 for node, bits in self._facts.severed
+            node == here and int.from_bytes(bits, "little") >> number & 1
+            for node, bits in self._facts.severed
         )
         return not severed and any(here in clique and number in clique for clique in self._facts.cliques)
 

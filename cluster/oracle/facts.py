@@ -52,7 +52,9 @@ class Facts:
     announced: list[tuple[list[int], list[int], bool, list[Prefix]]]
     """(announcers, who never passes it on: it lies in a block of theirs, whether anybody may, prefixes)."""
     blackholes: list[list[Prefix]]  # by node: its blocks
-    workloads: list[list[tuple[Prefix, str]]]  # by node: (/32, interface); of two with one address the first counts
+    workloads: list[
+        list[tuple[Prefix, str]]
+    ]  # by node: (/32, interface); of two with one address the first counts
 
     def to_wire(self, own: Collection[str]) -> list[Any]:
         """For the shard that hosts ``own``: what is local to other nodes stays behind."""
@@ -242,7 +244,10 @@ class _Origins:
             silent = tuple(self._confirmed.around(prefix, itself=False))
             key = nodes if len(nodes) == 1 else tuple(sorted(nodes)), silent, transit[prefix]
             groups.setdefault(key, []).append(prefix)
-        return [(list(nodes), list(silent), passed, prefixes) for (nodes, silent, passed), prefixes in groups.items()]
+        return [
+            (list(nodes), list(silent), passed, prefixes)
+            for (nodes, silent, passed), prefixes in groups.items()
+        ]
 
 
 def _ipv4_prefix(cidr: str) -> Prefix:

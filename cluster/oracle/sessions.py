@@ -127,10 +127,16 @@ def _explicit(
         # One neighbour may stand there under several ports.
         for address in dict.fromkeys(address for address, _ in tables[one.number]):
             other = living.get(address)
-            if other is None or (one.number, other.number) in cut or circles[one.number] & circles[other.number]:
+            if (
+                other is None
+                or (one.number, other.number) in cut
+                or circles[one.number] & circles[other.number]
+            ):
                 continue
             theirs = sides(other, one)
-            if other.number < one.number and any((one.address, port) in tables[other.number] for port in ports):
+            if other.number < one.number and any(
+                (one.address, port) in tables[other.number] for port in ports
+            ):
                 continue  # met from the other side
             agreed = [
                 (one.number, other.number, client, their_client)

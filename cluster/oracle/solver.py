@@ -250,7 +250,9 @@ class _Topology:
                 self._add_client(one, other)
             if other_reflects:
                 self._add_client(other, one)
-        self.relays = sum(1 << number for number in range(count) if self.border[number] or self.clients[number])
+        self.relays = sum(
+            1 << number for number in range(count) if self.border[number] or self.clients[number]
+        )
         self._bordering = [number for number in range(count) if self.border[number]]
         self._inward: dict[int, list[int]] = {}
 
@@ -323,4 +325,15 @@ class _Topology:
         # BIRD knows its cluster ID on sessions with clients only.
         if self.clients[receiver] >> sender & 1 and self._clusters[receiver] in clusters:
             return None
-        return length, 1, originator, reflections + 1, sender, receiver, next_hop, path, clusters, 1 << next_hop
+        return (
+            length,
+            1,
+            originator,
+            reflections + 1,
+            sender,
+            receiver,
+            next_hop,
+            path,
+            clusters,
+            1 << next_hop,
+        )

@@ -28,7 +28,15 @@ class WrongAttribute(Exception):
 
 
 (
-    _ORIGIN, _AS_PATH, _NEXT_HOP, _MED, _LOCAL_PREF, _ATOMIC, _AGGREGATOR, _COMMUNITIES, _ORIGINATOR_ID,
+    _ORIGIN,
+    _AS_PATH,
+    _NEXT_HOP,
+    _MED,
+    _LOCAL_PREF,
+    _ATOMIC,
+    _AGGREGATOR,
+    _COMMUNITIES,
+    _ORIGINATOR_ID,
     _CLUSTER_LIST,
 ) = range(1, 11)
 _LARGE_COMMUNITIES = 32
@@ -113,17 +121,19 @@ def _read_as_path(value: Any) -> tuple[Segment, ...]:
                 if not is_int(number, 1, MAX_U32):
                     raise ValueError(f"AS {brief(number)}")
     except (TypeError, ValueError) as error:
-        raise RemoteProtocolError(
-            f"AS_PATH: {error}", Code.UPDATE, UpdateError.MALFORMED_AS_PATH
-        ) from None
+        raise RemoteProtocolError(f"AS_PATH: {error}", Code.UPDATE, UpdateError.MALFORMED_AS_PATH) from None
     path: tuple[Segment, ...] = value
     return path
 
 
 def _read_next_hop(value: Any) -> Address:
     # 0.0.0.0 and :: are nobody's address; multicast is never a next hop (RFC 4271 6.3).
-    if not isinstance(value, bytes) or len(value) not in (4, 16) or not any(value) or value[0] == 0xFF or (
-        len(value) == 4 and value[0] >= 224
+    if (
+        not isinstance(value, bytes)
+        or len(value) not in (4, 16)
+        or not any(value)
+        or value[0] == 0xFF
+        or (len(value) == 4 and value[0] >= 224)
     ):
         raise _Wrong(UpdateError.INVALID_NEXT_HOP)
     return Address(value)

@@ -43,7 +43,9 @@ class Event(enum.IntEnum):
     """Inputs of the machine, with the RFC's event numbers."""
 
     START = 0  # 1, 3: ManualStart, AutomaticStart
-    START_PASSIVE = 1  # 4, 5, 7: the same with PassiveTcpEstablishment; also a start that delays its first dial
+    START_PASSIVE = (
+        1  # 4, 5, 7: the same with PassiveTcpEstablishment; also a start that delays its first dial
+    )
     STOP = 2  # 2, 8: ManualStop, AutomaticStop
     CONNECT_RETRY_EXPIRES = 3  # 9
     HOLD_EXPIRES = 4  # 10

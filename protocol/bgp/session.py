@@ -103,7 +103,9 @@ class Session:
         "last_error", "link", "outbox", "outgoing", "owner", "peer_open", "rearm", "retries", "state", "wire_open",
     )  # fmt: skip
 
-    def __init__(self, config: SessionConfig, codec: wire.Codec, rng: random.Random, wire_open: bytes) -> None:
+    def __init__(
+        self, config: SessionConfig, codec: wire.Codec, rng: random.Random, wire_open: bytes
+    ) -> None:
         self._config = config
         self.codec = codec
         self._jitter = rng.random
@@ -134,7 +136,9 @@ class Session:
         self._last_error_at = -_NEVER
         self._hold = 0.0
         self._keepalive = 0.0
-        self._hold_at = self._keepalive_at = self._retry_at = self._delay_open_at = self._idle_hold_at = _NEVER
+        self._hold_at = self._keepalive_at = self._retry_at = self._delay_open_at = self._idle_hold_at = (
+            _NEVER
+        )
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -304,7 +308,9 @@ class Session:
             # RFC 6286 2.1: an identifier is unique within its AS.
             raise RemoteProtocolError("our own identifier", Code.OPEN, OpenError.BAD_IDENTIFIER)
         if set(self._config.capabilities.families).isdisjoint(message.capabilities.families):
-            raise RemoteProtocolError("no address family in common", Code.OPEN, OpenError.UNSUPPORTED_CAPABILITY)
+            raise RemoteProtocolError(
+                "no address family in common", Code.OPEN, OpenError.UNSUPPORTED_CAPABILITY
+            )
         self.peer_open = message
         self._step(Event.OPEN_WITH_DELAY_OPEN if self._delay_open_at < _NEVER else Event.OPEN)
         if self.state is State.OPEN_CONFIRM:
@@ -312,7 +318,11 @@ class Session:
 
     def _check_update(self, message: Update) -> None:
         attributes = message.attributes
-        if attributes is not None and attributes.local_pref is None and self._config.local_as == self._config.peer_as:
+        if (
+            attributes is not None
+            and attributes.local_pref is None
+            and self._config.local_as == self._config.peer_as
+        ):
             raise RemoteProtocolError(
                 "no LOCAL_PREF from an internal peer", Code.UPDATE, UpdateError.MISSING_WELL_KNOWN, b"\x05"
             )
@@ -397,7 +407,9 @@ class Session:
         self._hold_at = self._now + self._hold
 
     def _release(self) -> None:
-        self._hold_at = self._keepalive_at = self._retry_at = self._delay_open_at = self._idle_hold_at = _NEVER
+        self._hold_at = self._keepalive_at = self._retry_at = self._delay_open_at = self._idle_hold_at = (
+            _NEVER
+        )
         self._hold = self._keepalive = 0.0
         self.peer_open = None
 

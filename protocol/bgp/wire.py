@@ -174,7 +174,12 @@ class Codec:
             raise RemoteProtocolError(f"message type {kind}", Code.HEADER, Header.BAD_TYPE, bytes((kind,)))
         try:
             body = msgpack.unpackb(
-                frame[HEADER_SIZE:], use_list=False, raw=False, strict_map_key=True, max_map_len=0, max_ext_len=0
+                frame[HEADER_SIZE:],
+                use_list=False,
+                raw=False,
+                strict_map_key=True,
+                max_map_len=0,
+                max_ext_len=0,
             )
         except (ValueError, RecursionError) as error:
             if kind == _NOTIFICATION:
@@ -199,7 +204,11 @@ class Codec:
         return _frame(_ROUTE_REFRESH, self.pack((message.family,)))
 
     def update_frames(
-        self, family: int, *, withdrawn: Sequence[Prefix] = (), nlri: Sequence[Prefix] = (),
+        self,
+        family: int,
+        *,
+        withdrawn: Sequence[Prefix] = (),
+        nlri: Sequence[Prefix] = (),
         attributes: Attributes | None = None,
     ) -> list[bytes]:
         """As many UPDATE frames as the prefixes need: withdrawals first, then announcements."""
@@ -295,6 +304,7 @@ def _decode_capabilities(offered: Any) -> Capabilities:
 
 
 # --- UPDATE -----------------------------------------------------------------------------------------------------
+
 
 def _decode_update(codec: Codec, body: Any, frame: bytes) -> Update:
     if not isinstance(body, tuple) or len(body) != 5:

@@ -239,11 +239,12 @@ def test_the_same_seed_is_the_same_run() -> None:
                     await cluster.start(index)
                     await cluster.add_pod(index)
                 await settled(cluster)
-                found.extend((trio.current_time(), [list(fib(cluster, index).items()) for index in range(1, 5)]))
+                found.extend(
+                    (trio.current_time(), [list(fib(cluster, index).items()) for index in range(1, 5)])
+                )
                 nursery.cancel_scope.cancel()
 
         run_deterministic(main, 5, trio.testing.MockClock(autojump_threshold=0))
         return found
 
     assert run() == run()
-

@@ -44,7 +44,13 @@ def test_no_two_nodes_have_a_block_in_common() -> None:
     topology = Topology(nodes=3, routes=1000)
     blocks = [each for node in (1, 2, 3) for each in topology.blocks(node)]
     assert len(set(blocks)) == 3000
-    assert blocks[:5] == ["10.128.0.0/26", "10.128.0.64/26", "10.128.0.128/26", "10.128.0.192/26", "10.128.1.0/26"]
+    assert blocks[:5] == [
+        "10.128.0.0/26",
+        "10.128.0.64/26",
+        "10.128.0.128/26",
+        "10.128.0.192/26",
+        "10.128.1.0/26",
+    ]
     networks = [int.from_bytes(socket.inet_aton(each.removesuffix("/26"))) for each in blocks]
     assert all(later - earlier == 64 for earlier, later in pairwise(networks))
     assert block(100_000) == "10.225.168.0/26"
@@ -54,7 +60,9 @@ def test_the_configuration_is_calicos() -> None:
     text = configuration(Topology(nodes=300), 299)
     assert "connect delay time 2; connect retry time 5; error wait time 5,30;" in text
     assert "local 127.78.1.43 port 17900 as 64512; strict bind; multihop;" in text
-    assert "protocol bgp peer300 from calico { neighbor 127.78.1.44 port 17900 as 64512; passive on; }" in text
+    assert (
+        "protocol bgp peer300 from calico { neighbor 127.78.1.44 port 17900 as 64512; passive on; }" in text
+    )
     assert text.count("protocol bgp ") == 299
     assert address(256) == "127.78.1.0"
 
@@ -78,7 +86,10 @@ def test_an_answer_ends_with_the_line_whose_code_has_a_blank(tmp_path: Path) -> 
         server.start()
         control = Control(path)
         try:
-            assert control.ask("show route count") == "1007-5 of 5 routes for 3 networks\n 10.0.0.0/8\n0014 Total\n"
+            assert (
+                control.ask("show route count")
+                == "1007-5 of 5 routes for 3 networks\n 10.0.0.0/8\n0014 Total\n"
+            )
             with pytest.raises(ConnectionError):
                 control.ask("down")
         finally:
@@ -104,7 +115,9 @@ def test_three_real_daemons_converge_and_notice_every_change() -> None:
 @needs_bird
 @pytest.mark.slow
 def test_a_herd_of_reflectors_is_measured_and_leaves_nothing() -> None:
-    with Herd(Topology(nodes=4, reflectors=1, routes=2, port=17910)) as herd:  # beside the other test's daemons
+    with Herd(
+        Topology(nodes=4, reflectors=1, routes=2, port=17910)
+    ) as herd:  # beside the other test's daemons
         herd.start()
         herd.wait_for(8)
         pids, directory = herd.pids, herd.directory

@@ -21,7 +21,11 @@ def test_the_last_block_that_nobody_has() -> None:
     store = MemoryStore(wall=lambda: 0.0)
     pool = IPPool(Metadata("pool"), IPPoolSpec(cidr="10.1.0.0/24", block_size=26))
     assert free_block(pool, store) == "10.1.0.192/26"
-    store.create(encode(IPAMBlock(Metadata("taken"), IPAMBlockSpec(cidr="10.1.0.192/26", allocations=(), unallocated=()))))
+    store.create(
+        encode(
+            IPAMBlock(Metadata("taken"), IPAMBlockSpec(cidr="10.1.0.192/26", allocations=(), unallocated=()))
+        )
+    )
     assert free_block(pool, store) == "10.1.0.128/26"
 
 

@@ -42,19 +42,30 @@ def test_tools_take_turns(calls: list[str]) -> None:
         ("tortie", 3, 3, 3.0), ("bird", 3, 3, 12.0), ("tortie", 5, 10, 5.0), ("bird", 5, 10, 20.0),
     ]  # fmt: skip
     assert [row for row in rows if "tool" not in row] == [
-        {"bench": "mesh", "nodes": nodes, "against": "bird", "wall_ratio": 0.25, "cpu_ratio": 0.5, "memory_ratio": 0.125}
+        {
+            "bench": "mesh",
+            "nodes": nodes,
+            "against": "bird",
+            "wall_ratio": 0.25,
+            "cpu_ratio": 0.5,
+            "memory_ratio": 0.125,
+        }
         for nodes in (3, 5)
     ]
 
 
 def test_reflectors_and_their_sessions(calls: list[str]) -> None:
-    result = CliRunner().invoke(bench_main.main, ["reflectors", "--nodes", "100", "--repeat", "1", "-o", "json"])
+    result = CliRunner().invoke(
+        bench_main.main, ["reflectors", "--nodes", "100", "--repeat", "1", "-o", "json"]
+    )
     assert calls == ["tortie 100 4"]
     assert json.loads(result.stdout)[0]["sessions"] == 4 * 96 + 6
 
 
 def test_bird_is_spared_the_meshes_it_cannot_do(calls: list[str]) -> None:
-    result = CliRunner().invoke(bench_main.main, ["mesh", "--nodes", "1000", "--repeat", "1", "--against", "bird"])
+    result = CliRunner().invoke(
+        bench_main.main, ["mesh", "--nodes", "1000", "--repeat", "1", "--against", "bird"]
+    )
     assert result.exit_code == 0
     assert calls == ["tortie 1000 0"]
     assert "without bird" in result.stderr

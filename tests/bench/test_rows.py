@@ -42,14 +42,24 @@ def test_events_of_one_run_become_rows_of_their_own() -> None:
         Run(wall_s=0.4, event="kill"),
     ]
     rows = summarize(MESH, "bird", runs)
-    assert [(row["event"], row["wall_s"], row["runs"]) for row in rows] == [("announce", 0.2, 2), ("kill", 0.3, 2)]
+    assert [(row["event"], row["wall_s"], row["runs"]) for row in rows] == [
+        ("announce", 0.2, 2),
+        ("kill", 0.3, 2),
+    ]
 
 
 def test_ratios_are_ours_over_theirs() -> None:
     ours = summarize(MESH, "tortie", [Run(wall_s=1.0, cpu_s=1.0, pss_mb=25.0)])
     theirs = summarize(MESH, "bird", [Run(wall_s=4.0, cpu_s=2.0, pss_mb=100.0)])
     assert ratios([*ours, *theirs], ours="tortie", theirs="bird") == [
-        {"bench": "mesh", "nodes": 5, "against": "bird", "wall_ratio": 0.25, "cpu_ratio": 0.5, "memory_ratio": 0.25}
+        {
+            "bench": "mesh",
+            "nodes": 5,
+            "against": "bird",
+            "wall_ratio": 0.25,
+            "cpu_ratio": 0.5,
+            "memory_ratio": 0.25,
+        }
     ]
 
 

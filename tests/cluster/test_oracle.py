@@ -94,7 +94,10 @@ class TestMesh:
             "n3": {"1": "n1", "2": "n2", "3": "blackhole"},
         }
         counts = expected_counts(facts, ["n1", "n3"])
-        assert {name: (count.sessions, count.routes) for name, count in counts.items()} == {"n1": (2, 4), "n3": (2, 3)}
+        assert {name: (count.sessions, count.routes) for name, count in counts.items()} == {
+            "n1": (2, 4),
+            "n3": (2, 3),
+        }
 
     def test_a_cut_link_is_not_bridged(self) -> None:
         facts = facts_of([*simple(1), *simple(2), *simple(3)], cut=[("n3", "n1")])
@@ -132,7 +135,9 @@ class TestMesh:
 
     def test_an_as_per_rack(self) -> None:
         """Across racks the announcer and its rack mates offer equal paths: ECMP. Inside, LOCAL_PREF is Calico's."""
-        facts = facts_of([*simple(1, asn=65001), *simple(2, asn=65001), *simple(3, asn=65002), *simple(4, asn=65002)])
+        facts = facts_of(
+            [*simple(1, asn=65001), *simple(2, asn=65001), *simple(3, asn=65002), *simple(4, asn=65002)]
+        )
         assert sessions(facts) == 6
         assert tables(facts) == {
             "n1": {"1": "blackhole", "2": "n2", "3": "n3 n4", "4": "n3 n4"},
@@ -142,7 +147,9 @@ class TestMesh:
         }
 
     def test_across_a_cut_between_racks_the_next_hop_is_the_rack_mate(self) -> None:
-        facts = facts_of([*simple(1, asn=65001), *simple(2, asn=65001), *simple(3, asn=65002)], cut=[("n1", "n3")])
+        facts = facts_of(
+            [*simple(1, asn=65001), *simple(2, asn=65001), *simple(3, asn=65002)], cut=[("n1", "n3")]
+        )
         assert tables(facts)["n3"] == {"1": "n2", "2": "n2", "3": "blackhole"}
         # n2 has it from over the border and hands n1 the next hop it has itself.
         assert tables(facts)["n1"]["3"] == "n3"
@@ -306,7 +313,9 @@ class TestPeers:
         assert sessions(facts_of([globally, *documents[1:], peer, there])) == 0
 
     def test_two_ports_are_one_session(self) -> None:
-        ports = [bgp_peer(f"p{port}", node="n1", peerIP=f"10.0.0.2:{port}", asNumber=64512) for port in (179, 180)]
+        ports = [
+            bgp_peer(f"p{port}", node="n1", peerIP=f"10.0.0.2:{port}", asNumber=64512) for port in (179, 180)
+        ]
         back = bgp_peer("back", node="n2", peerIP="10.0.0.1", asNumber=64512)
         assert sessions(facts_of([self.OFF, *ports, back, *simple(1), *simple(2)])) == 1
 
@@ -356,7 +365,11 @@ class TestOrigins:
         assert "1.7/32" not in tables(facts)["n3"]
 
     def test_pending_blocks_are_nothing_and_leaving_ones_still_there(self) -> None:
-        documents = [node("n1", "10.0.0.1"), node("n2", "10.0.0.2"), workload("n1", "192.168.3.4/32", "cali4")]
+        documents = [
+            node("n1", "10.0.0.1"),
+            node("n2", "10.0.0.2"),
+            workload("n1", "192.168.3.4/32", "cali4"),
+        ]
         states = {"1": "pending", "2": "", "3": "pendingDeletion"}
         blocks = [affinity("n1", block(int(number)), state) for number, state in states.items()]
         blocks += [affinity("n1", block(5)), affinity("n1", block(6))]
@@ -425,7 +438,10 @@ class TestOrigins:
     def test_two_workloads_with_one_address_and_one_without_an_interface(self) -> None:
         workloads = [workload("n1", "192.168.1.5/32", name) for name in ("cali2", "cali1")]
         nowhere = document("WorkloadEndpoint", "w", {"node": "n1", "ipNetworks": ["192.168.1.6/32"]})
-        assert tables(facts_of([*simple(1), *workloads, nowhere]))["n1"] == {"1": "blackhole", "1.5/32": "dev cali1"}
+        assert tables(facts_of([*simple(1), *workloads, nowhere]))["n1"] == {
+            "1": "blackhole",
+            "1.5/32": "dev cali1",
+        }
 
     def test_ipv6_workloads_are_local(self) -> None:
         facts = facts_of([*simple(1), workload("n1", "fd00::1/128", "cali6")])
@@ -438,7 +454,9 @@ class TestDifferences:
         down=["n3"],
     )
 
-    def explain(self, change: Mapping[str, FibRoute | None], established: Iterable[str] | None = None) -> list[str]:
+    def explain(
+        self, change: Mapping[str, FibRoute | None], established: Iterable[str] | None = None
+    ) -> list[str]:
         expected = dict(solve(self.FACTS, ["n1"], via))["n1"]
         found = dict(expected)
         for text, route in change.items():
@@ -447,10 +465,10 @@ class TestDifferences:
             else:
                 found[parse_prefix(text)] = route
         neighbours = None if established is None else set(established)
-        differences = first_differences(
-            self.FACTS, "n1", expected, found, established=neighbours, limit=10
+        differences = first_differences(self.FACTS, "n1", expected, found, established=neighbours, limit=10)
+        assert all(
+            found.get(it.prefix) == it.found and expected.get(it.prefix) == it.expected for it in differences
         )
-        assert all(found.get(it.prefix) == it.found and expected.get(it.prefix) == it.expected for it in differences)
         return [f"{format_prefix(it.prefix)} {it.why}" for it in differences]
 
     def test_equal(self) -> None:
@@ -472,7 +490,9 @@ class TestDifferences:
         assert self.explain({block(3): n3}) == [
             "192.168.3.0/26 extra: nobody announces it, and n3 is down: a route that was never withdrawn"
         ]
-        assert self.explain({block(8): BLACKHOLE}) == ["192.168.8.0/26 extra: n1 has no such block or workload"]
+        assert self.explain({block(8): BLACKHOLE}) == [
+            "192.168.8.0/26 extra: n1 has no such block or workload"
+        ]
 
     def test_wrong(self) -> None:
         both = via((parse_address("10.0.0.2"), parse_address("10.0.0.9")))
@@ -494,12 +514,17 @@ class TestDifferences:
         table = dict(solve(facts, ["n3"], via))["n3"]
         (first, second, *_) = first_differences(facts, "n3", table, {}, established=["n1"], limit=9)
         assert first.why == "missing: n1 announces it, the session between n1 and n3 is established"
-        assert second.why == "missing: n2 announces it, through others: no session is configured between n2 and n3"
+        assert (
+            second.why
+            == "missing: n2 announces it, through others: no session is configured between n2 and n3"
+        )
         cut = facts_of([*simple(1), *simple(2)], cut=[("n1", "n2")])
         table = dict(solve(cut, ["n1"], via))["n1"]
         found = {**table, parse_prefix(block(2)): via((parse_address("10.0.0.2"),))}
         (extra,) = first_differences(cut, "n1", table, found, limit=9)
-        assert extra.why == "extra: n2 announces it, the link between n2 and n1 is cut, and no path leads here"
+        assert (
+            extra.why == "extra: n2 announces it, the link between n2 and n1 is cut, and no path leads here"
+        )
 
 
 class TestWire:
@@ -633,7 +658,9 @@ def facts_drawn(draw: st.DrawFn) -> Facts:
     count = draw(st.integers(2, 8))
     numbers = st.integers(0, count - 1)
     asns = draw(st.lists(st.integers(1, draw(st.sampled_from([1, 1, 2, 4]))), min_size=count, max_size=count))
-    kinds = draw(st.sampled_from([[b""], [b"", b"c001"], [b"c001", b"c002"], [b"", b"c001", b"c002", b"c003"]]))
+    kinds = draw(
+        st.sampled_from([[b""], [b"", b"c001"], [b"c001", b"c002"], [b"", b"c001", b"c002", b"c003"]])
+    )
     clusters = draw(st.lists(st.sampled_from(kinds), min_size=count, max_size=count))
     mesh = [number for number in range(count) if not clusters[number] and draw(st.booleans())]
     severed: dict[int, int] = {}
@@ -694,8 +721,14 @@ def test_equals_bgp_played_out(facts: Facts, rng: random.Random) -> None:
     found = {name: dict(table) for name, table in solve(facts, facts.names, via)}
     assert found == expected
     counts = expected_counts(facts, facts.names)
-    assert {name: count.routes for name, count in counts.items()} == {name: len(table) for name, table in found.items()}
-    assert sum(count.sessions for count in counts.values()) == len(spelled_out(facts)) == 2 * session_count(facts)
+    assert {name: count.routes for name, count in counts.items()} == {
+        name: len(table) for name, table in found.items()
+    }
+    assert (
+        sum(count.sessions for count in counts.values())
+        == len(spelled_out(facts))
+        == 2 * session_count(facts)
+    )
 
 
 # -- laws: sessions against each node's configuration, neighbour by neighbour ----------------------------------------
@@ -779,7 +812,9 @@ class Plain:
     def there(self, spec: Mapping[str, Any]) -> list[str]:
         if "peerSelector" in spec:
             return [
-                name for name, it in self.nodes.items() if selects(spec["peerSelector"], it["metadata"]["labels"])
+                name
+                for name, it in self.nodes.items()
+                if selects(spec["peerSelector"], it["metadata"]["labels"])
             ]
         name = f"n{spec['peerIP'].rpartition('.')[2]}"
         return [name] if name in self.nodes and self.asn(name) == spec["asNumber"] else []

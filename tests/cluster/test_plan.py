@@ -64,7 +64,9 @@ def test_more_shards_than_the_coordinator_has_descriptors_for_are_refused_with_t
     loads = [NodeLoad(name=f"n{number}", sessions=0, routes=0) for number in range(600)]
     small = Machine(descriptors=560, cores=2, memory=None)
     assert len(plan(loads, small, shards=48).shards) == 48
-    with pytest.raises(PlanError, match=r"in 600 shards, and this process a descriptor for each.*560 a process"):
+    with pytest.raises(
+        PlanError, match=r"in 600 shards, and this process a descriptor for each.*560 a process"
+    ):
         plan(loads, small, shards=600)
 
 

@@ -74,7 +74,9 @@ def test_a_prefix_survives_its_text(prefix: Prefix) -> None:
     assert network_int(prefix) == int(network(prefix).network_address)
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0", "10.0.0.256", "010.0.0.1", "1.2.3.4/32", "fe80::1%eth0", "::1::"])
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0", "10.0.0.256", "010.0.0.1", "1.2.3.4/32", "fe80::1%eth0", "::1::"]
+)
 def test_what_is_no_address_says_so(text: str) -> None:
     with pytest.raises(ValueError, match="is not an IP address") as caught:
         parse_address(text)
@@ -83,7 +85,15 @@ def test_what_is_no_address_says_so(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10.0.0.0/33", "fd00::/129", "10.0.0.0/-1", "10.0.0.0/255.0.0.0", "10.0.0.0/0.255.255.255", "fe80::%1/64"],
+    [
+        "",
+        "10.0.0.0/33",
+        "fd00::/129",
+        "10.0.0.0/-1",
+        "10.0.0.0/255.0.0.0",
+        "10.0.0.0/0.255.255.255",
+        "fe80::%1/64",
+    ],
 )
 def test_what_is_no_cidr_says_so(text: str) -> None:
     with pytest.raises(ValueError, match="is not a CIDR") as caught:
@@ -92,7 +102,9 @@ def test_what_is_no_cidr_says_so(text: str) -> None:
 
 
 def test_host_bits_are_refused_with_the_network_in_the_words() -> None:
-    with pytest.raises(ValueError, match=r"'10\.0\.0\.1/26' has host bits set: 10\.0\.0\.0/26 is the network"):
+    with pytest.raises(
+        ValueError, match=r"'10\.0\.0\.1/26' has host bits set: 10\.0\.0\.0/26 is the network"
+    ):
         parse_prefix("10.0.0.1/26")
 
 

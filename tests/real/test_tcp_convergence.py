@@ -46,7 +46,9 @@ async def test_thirty_nodes_over_real_tcp() -> None:
 
     def differs() -> bool:
         facts = gather(store.list)
-        return any(host.nodes[name].fib.routes != table for name, table in solve(facts, names, host.routes.via))
+        return any(
+            host.nodes[name].fib.routes != table for name, table in solve(facts, names, host.routes.via)
+        )
 
     async with trio.open_nursery() as nursery:
         for name in names:

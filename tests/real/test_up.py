@@ -201,7 +201,9 @@ def test_a_running_cluster_answers_and_goes_down(start: Start) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("delay", [None, 0.0, 0.03, 0.1, 0.2, 0.4])
-def test_a_signal_at_any_moment_leaves_nothing(start: Start, delay: float | None, number: signal.Signals) -> None:
+def test_a_signal_at_any_moment_leaves_nothing(
+    start: Start, delay: float | None, number: signal.Signals
+) -> None:
     """To the whole process group, as a terminal sends it: before it has said a word, or so long after its first line."""
     up = start("--nodes", "60", "--shards", "2", "--once")
     if delay is not None:
@@ -216,7 +218,9 @@ def test_a_signal_at_any_moment_leaves_nothing(start: Start, delay: float | None
     error = up.process.communicate()[1]
     # Python that has not begun to run the program yet, or has come no further than `import signal` in its main module,
     # ends its own way, with whatever code and words.
-    assert str(ROOT / "cluster") not in error.replace(str(ROOT / "cluster" / "__main__.py"), ""), "no traceback of ours"
+    assert str(ROOT / "cluster") not in error.replace(str(ROOT / "cluster" / "__main__.py"), ""), (
+        "no traceback of ours"
+    )
     assert code in (128 + number, 0) or delay is None
 
 
@@ -354,7 +358,9 @@ def test_a_route_that_nothing_asks_for_ends_convergence(start: Start) -> None:
     codec, dead = Codec(), Address(bytes((10, 77, 0, 3)))
     opening = Open(asn=64512, hold_time=90, identifier=dead, capabilities=Capabilities(families=(IPV4,)))
     lie = Update(
-        family=IPV4, attributes=Attributes(next_hop=dead, local_pref=100), nlri=(parse_prefix("203.0.113.0/24"),)
+        family=IPV4,
+        attributes=Attributes(next_hop=dead, local_pref=100),
+        nlri=(parse_prefix("203.0.113.0/24"),),
     )
     with socket.socket() as impostor:  # node-003's address is free: its process is dead
         impostor.bind(("127.77.0.3", 0))

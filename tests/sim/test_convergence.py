@@ -92,5 +92,11 @@ def test_any_history_converges(seed: int, script: list[tuple[str, object]]) -> N
 
 
 def test_same_seed_same_run() -> None:
-    script: list[tuple[str, object]] = [("reflector", 2), ("mesh", False), ("crash", 1), ("wait", 95.0), ("add", 1)]
+    script: list[tuple[str, object]] = [
+        ("reflector", 2),
+        ("mesh", False),
+        ("crash", 1),
+        ("wait", 95.0),
+        ("add", 1),
+    ]
     assert run(7, script) == run(7, script) == []

@@ -127,8 +127,10 @@ values: st.SearchStrategy[object] = st.recursive(
     | st.floats()
     | st.text(max_size=3)
     | st.binary(max_size=18),
-    lambda inner: st.lists(inner, max_size=6)
-    | st.dictionaries(st.text(max_size=2) | st.integers(0, 9), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=6)
+        | st.dictionaries(st.text(max_size=2) | st.integers(0, 9), inner, max_size=2)
+    ),
     max_leaves=12,
 )
 """Whatever msgpack can hold, with a liking for what almost is a field of a message."""

@@ -18,7 +18,12 @@ def document(kind: str, name: str, spec: Mapping[str, Any], **metadata: Any) -> 
 
 
 def node(
-    name: str, address: str, *, asn: int | None = None, cluster: str = "", labels: Mapping[str, str] | None = None
+    name: str,
+    address: str,
+    *,
+    asn: int | None = None,
+    cluster: str = "",
+    labels: Mapping[str, str] | None = None,
 ) -> Document:
     bgp: dict[str, Any] = {"ipv4Address": address}
     if asn is not None:

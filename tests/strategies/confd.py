@@ -23,7 +23,9 @@ from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
 GLOBAL_AS = 64512
 
 
-def node(name: str, address: str, *, cluster_id: str = "", as_number: int | None = None, **labels: str) -> Node:
+def node(
+    name: str, address: str, *, cluster_id: str = "", as_number: int | None = None, **labels: str
+) -> Node:
     bgp = NodeBGPSpec(ipv4_address=address, as_number=as_number, route_reflector_cluster_id=cluster_id)
     return Node(Metadata(name, labels=labels), NodeSpec(bgp=bgp))
 
@@ -42,7 +44,8 @@ def pool(name: str, cidr: str, **spec: Any) -> IPPool:
 
 def affinity(node_name: str, cidr: str, state: AffinityState = "confirmed", **spec: Any) -> BlockAffinity:
     return BlockAffinity(
-        Metadata(affinity_name(node_name, cidr)), BlockAffinitySpec(state=state, node=node_name, cidr=cidr, **spec)
+        Metadata(affinity_name(node_name, cidr)),
+        BlockAffinitySpec(state=state, node=node_name, cidr=cidr, **spec),
     )
 
 
@@ -112,7 +115,9 @@ SELECTORS = ("all()", "has(rr)", "!has(rr)", "rack == 'a'", "rack == ")
 
 
 @st.composite
-def bgp_peers(draw: st.DrawFn, *, reverse: tuple[str | None, ...] = (None, "Auto", "Manual")) -> list[BGPPeer]:
+def bgp_peers(
+    draw: st.DrawFn, *, reverse: tuple[str | None, ...] = (None, "Auto", "Manual")
+) -> list[BGPPeer]:
     peers = []
     for name in draw(st.lists(st.sampled_from("abcd"), unique=True)):
         spec: dict[str, Any] = {"reverse_peering": draw(st.sampled_from(reverse))}
@@ -134,7 +139,9 @@ def bgp_peers(draw: st.DrawFn, *, reverse: tuple[str | None, ...] = (None, "Auto
 @st.composite
 def bgp_configurations(draw: st.DrawFn) -> list[BGPConfiguration]:
     ports = st.sampled_from((None, 150, 151))
-    configurations = [bgp_configuration("node.node-009", listen_port=draw(ports))] if draw(st.booleans()) else []
+    configurations = (
+        [bgp_configuration("node.node-009", listen_port=draw(ports))] if draw(st.booleans()) else []
+    )
     if draw(st.booleans()):
         mesh = draw(st.sampled_from((None, True, False)))
         configurations.append(bgp_configuration(node_to_node_mesh_enabled=mesh, listen_port=draw(ports)))
@@ -162,5 +169,11 @@ def pools() -> st.SearchStrategy[list[IPPool]]:
 
 
 def clusters() -> st.SearchStrategy[list[Resource]]:
-    parts: Iterable[st.SearchStrategy[list[Any]]] = (nodes(), bgp_peers(), bgp_configurations(), affinities(), pools())
+    parts: Iterable[st.SearchStrategy[list[Any]]] = (
+        nodes(),
+        bgp_peers(),
+        bgp_configurations(),
+        affinities(),
+        pools(),
+    )
     return st.tuples(*parts).map(lambda kinds: [resource for kind in kinds for resource in kind])

@@ -31,4 +31,6 @@ def bird_routes() -> st.SearchStrategy[FibRoute]:
 
 
 def felix_tables() -> st.SearchStrategy[dict[Prefix, FibRoute]]:
-    return st.dictionaries(prefixes(), st.sampled_from("abc").map(lambda name: device(f"cali{name}")), max_size=6)
+    return st.dictionaries(
+        prefixes(), st.sampled_from("abc").map(lambda name: device(f"cali{name}")), max_size=6
+    )

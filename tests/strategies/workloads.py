@@ -20,6 +20,11 @@ def workloads(draw: st.DrawFn) -> list[WorkloadEndpoint]:
     names = draw(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")), unique=True))
     networks = st.lists(st.integers(0, 3).map(lambda host: f"192.168.4.{host}/32"), max_size=2, unique=True)
     return [
-        workload(name, *draw(networks), interface=draw(st.sampled_from(("", f"cali{namespace}{name}"))), namespace=namespace)
+        workload(
+            name,
+            *draw(networks),
+            interface=draw(st.sampled_from(("", f"cali{namespace}{name}"))),
+            namespace=namespace,
+        )
         for namespace, name in names
     ]

@@ -123,7 +123,9 @@ def test_the_order_of_resources_does_not_matter(data: st.DataObject, cluster: li
 
 
 @given(clusters(), clusters(), st.data())
-def test_what_was_there_before_does_not_matter(past: list[Resource], now: list[Resource], data: st.DataObject) -> None:
+def test_what_was_there_before_does_not_matter(
+    past: list[Resource], now: list[Resource], data: st.DataObject
+) -> None:
     writer = Writer(*past)
     confd = Confd(writer.view, TIMERS)
     steps = [(writer.write, resource) for resource in now]

@@ -40,7 +40,11 @@ def test_who_is_named_by_node_by_selector_or_is_everyone() -> None:
 
     here = ["Node_10_99_0_1 as 65000"]
     assert having(bgp_peer("tor", node="two", **tor)) == {"one": [], "two": here, "three": []}
-    assert having(bgp_peer("tor", node_selector="rack == 'b'", **tor)) == {"one": [], "two": here, "three": here}
+    assert having(bgp_peer("tor", node_selector="rack == 'b'", **tor)) == {
+        "one": [],
+        "two": here,
+        "three": here,
+    }
     everywhere = ["Global_10_99_0_1 as 65000"]
     assert having(bgp_peer("tor", **tor)) == {"one": everywhere, "two": everywhere, "three": everywhere}
 
@@ -61,7 +65,9 @@ def test_a_port_is_part_of_an_explicit_name() -> None:
 
 def test_a_selector_that_does_not_parse_matches_nothing() -> None:
     assert stanzas("one", *CLUSTER, bgp_peer("bad", node="one", peer_selector="rack ==")) == []
-    assert stanzas("one", *CLUSTER, bgp_peer("bad", node_selector="(", peer_ip="10.99.0.1", as_number=1)) == []
+    assert (
+        stanzas("one", *CLUSTER, bgp_peer("bad", node_selector="(", peer_ip="10.99.0.1", as_number=1)) == []
+    )
 
 
 def test_a_peer_ip_that_does_not_parse_or_is_of_another_family_is_no_peer() -> None:
@@ -158,7 +164,9 @@ def test_a_peer_ip_with_a_port_means_the_node_that_listens_there() -> None:
     assert not far_end(everywhere(150), own)
 
 
-def emitted(cluster: list[Node], settings: list[BGPConfiguration], peers: list[BGPPeer]) -> dict[str, set[str]]:
+def emitted(
+    cluster: list[Node], settings: list[BGPConfiguration], peers: list[BGPPeer]
+) -> dict[str, set[str]]:
     """A model in Calico's order of things: all peerings of all nodes into one table, first come, first served.
 
     Node name to ``address:port as N`` with the kind before it.
@@ -253,7 +261,9 @@ def test_one_node_s_peerings_are_its_part_of_everybody_s(
 
 
 @given(nodes(), bgp_peers(reverse=(None, "Auto")))
-def test_without_manual_peers_a_session_that_can_agree_has_two_ends(cluster: list[Node], peers: list[BGPPeer]) -> None:
+def test_without_manual_peers_a_session_that_can_agree_has_two_ends(
+    cluster: list[Node], peers: list[BGPPeer]
+) -> None:
     configs = [config_of(it.metadata.name, *cluster, *peers, NO_MESH) for it in cluster]
     for here in configs:
         for there in configs:

@@ -16,7 +16,12 @@ def text(prefixes: tuple[Prefix, ...]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("state", "announced", "blackhole"),
-    [("", True, True), ("confirmed", True, True), ("pending", False, False), ("pendingDeletion", False, True)],
+    [
+        ("", True, True),
+        ("confirmed", True, True),
+        ("pending", False, False),
+        ("pendingDeletion", False, True),
+    ],
 )
 def test_what_a_state_means(state: AffinityState, announced: bool, blackhole: bool) -> None:
     blocks = local_blocks([affinity("one", "192.168.4.64/26", state)])
@@ -44,7 +49,11 @@ def test_deleted_virtual_and_ipv6_affinities_are_nothing_here() -> None:
 def test_blocks_are_listed_in_the_order_of_their_text() -> None:
     cidrs = ("192.168.9.0/26", "192.168.10.0/26", "10.0.0.0/30")
     blocks = local_blocks(affinity("one", cidr) for cidr in cidrs)
-    assert text(blocks.announced) == text(blocks.blackholes) == ["10.0.0.0/30", "192.168.10.0/26", "192.168.9.0/26"]
+    assert (
+        text(blocks.announced)
+        == text(blocks.blackholes)
+        == ["10.0.0.0/30", "192.168.10.0/26", "192.168.9.0/26"]
+    )
 
 
 def test_pools_are_exported_unless_they_say_no_whatever_else_they_say() -> None:

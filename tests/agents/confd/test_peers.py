@@ -74,7 +74,13 @@ def test_a_neighbour_without_as_is_expected_in_the_as_of_this_node() -> None:
 
 
 def test_mesh_ports_are_the_neighbours_and_not_part_of_the_name() -> None:
-    resources = (ONE, TWO, NINE, bgp_configuration(listen_port=150), bgp_configuration("node.two", listen_port=151))
+    resources = (
+        ONE,
+        TWO,
+        NINE,
+        bgp_configuration(listen_port=150),
+        bgp_configuration("node.two", listen_port=151),
+    )
     assert stanzas("one", *resources) == [
         "Mesh_10_77_0_2 as 64512 port 151 passive",
         "Mesh_10_77_0_9 as 64512 port 150 passive",
@@ -149,7 +155,9 @@ def test_a_reflector_of_the_same_cluster_by_ip_is_a_client() -> None:
 
 
 @given(nodes(), bgp_configurations())
-def test_mesh_sessions_have_two_ends_and_one_dials(cluster: list[Node], settings: list[BGPConfiguration]) -> None:
+def test_mesh_sessions_have_two_ends_and_one_dials(
+    cluster: list[Node], settings: list[BGPConfiguration]
+) -> None:
     ends = {
         (config.address, peer.address): peer
         for config in (config_of(it.metadata.name, *cluster, *settings) for it in cluster)

@@ -80,7 +80,9 @@ class World:
         assert counted == [announced, withdrawn]
 
     def owed_to(self, peer: Peer) -> dict[Prefix, Attributes]:
-        return {prefix: said for prefix, (said, source) in self.group.adj_rib_out.items() if source is not peer}
+        return {
+            prefix: said for prefix, (said, source) in self.group.adj_rib_out.items() if source is not peer
+        }
 
     def route(self, prefix: Prefix, source: Peer | None, said: Attributes | None) -> None:
         """This is the best route now, or there is none; the source's Adj-RIB-In follows."""
@@ -148,7 +150,11 @@ class UpdateGroupMachine(RuleBasedStateMachine):
 
     members = st.integers(0, 2)
 
-    @rule(prefix=st.sampled_from(PREFIXES), source=st.sampled_from((None, 0, 1, 2, 3, 4)), said=st.sampled_from(ATTRIBUTES))
+    @rule(
+        prefix=st.sampled_from(PREFIXES),
+        source=st.sampled_from((None, 0, 1, 2, 3, 4)),
+        said=st.sampled_from(ATTRIBUTES),
+    )
     def announce(self, prefix: Prefix, source: int | None, said: Attributes) -> None:
         peer = None if source is None else self.peers[source]
         if peer is None or peer.up:
@@ -191,7 +197,10 @@ class UpdateGroupMachine(RuleBasedStateMachine):
         self.just_left.clear()
         world.drain()
         assert world.group.adj_rib_out == {
-            prefix: (rewrite(path.attributes, path.peer, world.key, router_id=host(9), priority=1024), path.peer)
+            prefix: (
+                rewrite(path.attributes, path.peer, world.key, router_id=host(9), priority=1024),
+                path.peer,
+            )
             for prefix, path in world.best.items()
             if accepts(prefix) and may_tell(path.peer, world.key)
         }
@@ -262,7 +271,9 @@ def test_a_route_that_changes_hands_is_withdrawn_from_the_new_hand(world: World)
     for source in (one, other, None, other):
         world.route(PREFIXES[0], source, ATTRIBUTES[0])
         world.flush()
-        assert [peer for peer in heard if PREFIXES[0] not in heard[peer].view] == [source] * (source is not None)
+        assert [peer for peer in heard if PREFIXES[0] not in heard[peer].view] == [source] * (
+            source is not None
+        )
 
 
 def test_a_flap_between_two_flushes_is_silence(world: World) -> None:

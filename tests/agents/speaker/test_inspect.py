@@ -87,7 +87,11 @@ def test_a_neighbour_that_is_not_there(net: SpeakerNet) -> None:
     net.add(speaker_config(4, [peer_config(4, 9), peer_config(4, 8, passive=True)]))
     net.deliver_all()
     one, other = peer(net, 4, 9), peer(net, 4, 8)
-    assert (one.protocol_state, one.bgp_state, one.last_error) == ("start", "Active", "Socket: Connection refused")
+    assert (one.protocol_state, one.bgp_state, one.last_error) == (
+        "start",
+        "Active",
+        "Socket: Connection refused",
+    )
     assert (one.peer_id, one.capabilities, one.hold_time, one.imported, one.exported) == (None, (), 0, 0, 0)
     assert (other.bgp_state, other.last_error) == ("Passive", "")
 
@@ -102,12 +106,24 @@ def test_all_routes(net: SpeakerNet) -> None:
 
 
 def test_a_route_of_each_kind(net: SpeakerNet) -> None:
-    [static], [kernel], [bgp] = (inspector(net, 1).routes(prefix=each) for each in (block(1), BORROWED, block(2)))
-    assert (static.source, static.preference, static.gateway, static.device) == (RouteSource.STATIC, 200, None, "")
+    [static], [kernel], [bgp] = (
+        inspector(net, 1).routes(prefix=each) for each in (block(1), BORROWED, block(2))
+    )
+    assert (static.source, static.preference, static.gateway, static.device) == (
+        RouteSource.STATIC,
+        200,
+        None,
+        "",
+    )
     assert (kernel.source, kernel.preference, kernel.gateway, kernel.device) == (
         RouteSource.KERNEL, 10, None, "cali7",
     )  # fmt: skip
-    assert (bgp.source, bgp.preference, bgp.gateway, bgp.neighbour) == (RouteSource.BGP, 100, host(2), host(2))
+    assert (bgp.source, bgp.preference, bgp.gateway, bgp.neighbour) == (
+        RouteSource.BGP,
+        100,
+        host(2),
+        host(2),
+    )
     assert (bgp.internal, bgp.reason, bgp.since) == (True, "the only route", WALL - 10)
     assert bgp.attributes is not None
     assert bgp.attributes.next_hop == host(2)

@@ -82,7 +82,9 @@ async def leftovers(links: Links) -> list[LinkEvent]:
 
 async def received(links: Links, link: Link, size: int) -> bytes:
     """So many bytes, and nothing else."""
-    seen = await events(links, lambda seen: sum(len(data) for _, data in seen if isinstance(data, bytes)) >= size)
+    seen = await events(
+        links, lambda seen: sum(len(data) for _, data in seen if isinstance(data, bytes)) >= size
+    )
     assert {each for each, _ in seen} == {link}
     return b"".join(data for _, data in seen if isinstance(data, bytes))
 
@@ -116,7 +118,9 @@ async def test_who_is_dialled_hears_of_it_before_what_is_said(world: World) -> N
     link = one.dial(OTHER)
     await change(one, LinkChange.CONNECTED)
     one.send(link, b"at once")
-    seen = await events(other, lambda seen: b"".join(x for _, x in seen if isinstance(x, bytes)) == b"at once")
+    seen = await events(
+        other, lambda seen: b"".join(x for _, x in seen if isinstance(x, bytes)) == b"at once"
+    )
     assert [what for _, what in seen if isinstance(what, LinkChange)] == [LinkChange.ACCEPTED]
     assert seen[0][1] is LinkChange.ACCEPTED
 

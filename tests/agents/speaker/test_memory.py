@@ -44,7 +44,9 @@ async def test_everything_takes_the_delay(autojump_clock: trio.testing.MockClock
     assert trio.current_time() == 1.8
 
 
-async def test_what_comes_in_while_one_waits_ends_the_wait_in_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_comes_in_while_one_waits_ends_the_wait_in_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     one, other, link, accepted = await connected(network(delay=0.5))
 
     async def later() -> None:

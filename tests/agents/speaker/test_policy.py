@@ -165,5 +165,7 @@ def test_reflection_says_who_began_and_whom_it_passed() -> None:
 @given(priority=st.integers(1, 2147483646))
 def test_a_better_priority_is_a_higher_preference(priority: int) -> None:
     own = Attributes(next_hop=US)
-    better, worse = (rewrite(own, None, IBGP, router_id=US, priority=each) for each in (priority, priority + 1))
+    better, worse = (
+        rewrite(own, None, IBGP, router_id=US, priority=each) for each in (priority, priority + 1)
+    )
     assert better.rank < worse.rank

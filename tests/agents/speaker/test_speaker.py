@@ -48,7 +48,9 @@ def mesh(*numbers: int, net: SpeakerNet | None = None, **facts: Any) -> SpeakerN
     return net
 
 
-def member(number: int, numbers: Iterable[int], blocks: Iterable[int] | None = None, **facts: Any) -> SpeakerConfig:
+def member(
+    number: int, numbers: Iterable[int], blocks: Iterable[int] | None = None, **facts: Any
+) -> SpeakerConfig:
     peers = [peer_config(number, other) for other in numbers if other != number]
     own = [number] if blocks is None else blocks
     return speaker_config(number, peers, blocks=map(block, own), **facts)
@@ -216,7 +218,9 @@ def test_up_and_down_in_one_piece_is_never_up() -> None:
     net.deliver_batch(host(2))
     net.deliver(link)  # their OPEN
     cease = net.codec.encode(Notification(Code.CEASE, Cease.ADMINISTRATIVE_SHUTDOWN))
-    [update] = net.codec.update_frames(4, nlri=[block(2)], attributes=Attributes(next_hop=host(2), local_pref=1))
+    [update] = net.codec.update_frames(
+        4, nlri=[block(2)], attributes=Attributes(next_hop=host(2), local_pref=1)
+    )
     net.handle(host(1), [(link, KEEPALIVE + update + cease)])
     peer = net.peer(1, 2)
     assert (peer.up, peer.link, peer.adj_rib_in) == (False, None, {})
@@ -282,7 +286,9 @@ def test_timers_early_or_late_are_harmless() -> None:
 def test_ibgp_is_not_told_on() -> None:
     net = SpeakerNet()
     for number, others in ((1, [2]), (2, [1, 3]), (3, [2])):
-        net.add(speaker_config(number, [peer_config(number, other) for other in others], blocks=[block(number)]))
+        net.add(
+            speaker_config(number, [peer_config(number, other) for other in others], blocks=[block(number)])
+        )
     net.settle(4)
     assert fib(net, 2).keys() == {block(1), block(2), block(3)}
     assert fib(net, 1).keys() == {block(1), block(2)}
@@ -300,7 +306,9 @@ def reflection(*, second: Address = CLUSTER) -> SpeakerNet:
     clusters = {1: CLUSTER, 2: second}
     for reflector, other in ((1, 2), (2, 1)):
         clients = [peer_config(reflector, client, cluster_id=clusters[reflector]) for client in (3, 4)]
-        net.add(speaker_config(reflector, [peer_config(reflector, other), *clients], blocks=[block(reflector)]))
+        net.add(
+            speaker_config(reflector, [peer_config(reflector, other), *clients], blocks=[block(reflector)])
+        )
     for client in (3, 4):
         net.add(
             speaker_config(client, [peer_config(client, each) for each in (1, 2)], blocks=[block(client)])
@@ -315,7 +323,11 @@ def test_reflection() -> None:
         expected = {block(other): via((host(other),)) for other in (1, 2, 3, 4)} | {block(number): BLACKHOLE}
         assert fib(net, number) == expected
     reflected = learned(net, 4, 1)[block(3)]
-    assert (reflected.next_hop, reflected.originator_id, reflected.cluster_list) == (host(3), host(3), (CLUSTER,))
+    assert (reflected.next_hop, reflected.originator_id, reflected.cluster_list) == (
+        host(3),
+        host(3),
+        (CLUSTER,),
+    )
     # Nobody hears of its own route: not from whom it told, nor from the other reflector.
     assert block(3) not in learned(net, 3, 1)
     assert block(3) not in learned(net, 3, 2)
@@ -396,7 +408,9 @@ def test_our_own_as_in_the_path_is_a_loop() -> None:
 
 def test_ebgp_then_ibgp_keeps_the_next_hop_of_the_border() -> None:
     net = chain(64601, 64602, 64602)
-    assert learned(net, 3, 2)[block(1)] == Attributes(next_hop=host(1), as_path=as_path(64601), local_pref=100)
+    assert learned(net, 3, 2)[block(1)] == Attributes(
+        next_hop=host(1), as_path=as_path(64601), local_pref=100
+    )
 
 
 # --- what is exported ---------------------------------------------------------------------------------------------
@@ -404,7 +418,9 @@ def test_ebgp_then_ibgp_keeps_the_next_hop_of_the_border() -> None:
 
 def test_a_borrowed_address_goes_out_as_itself_and_an_own_one_does_not() -> None:
     net = mesh(1, 2)
-    own, borrowed, foreign = (parse_prefix(text) for text in ("192.168.1.5/32", "192.168.2.7/32", "10.9.9.9/32"))
+    own, borrowed, foreign = (
+        parse_prefix(text) for text in ("192.168.1.5/32", "192.168.2.7/32", "10.9.9.9/32")
+    )
     net.set_workloads(host(1), [own, borrowed, foreign])
     net.deliver_all()
     assert fib(net, 2) == {block(1): via((host(1),)), block(2): BLACKHOLE, borrowed: via((host(1),))}
@@ -510,7 +526,10 @@ def test_only_the_peer_that_changed_restarts() -> None:
     net.configure(attrs.evolve(config, peers=tuple(changed)))
     assert [net.peer(1, other).up for other in (2, 3)] == [False, True]
     heard = [received(net, link) for link in net.waiting() if link.owner == host(2)]
-    assert heard == [[Notification(Code.CEASE, Cease.OTHER_CONFIGURATION_CHANGE)], []]  # the second is the new dial
+    assert heard == [
+        [Notification(Code.CEASE, Cease.OTHER_CONFIGURATION_CHANGE)],
+        [],
+    ]  # the second is the new dial
     net.settle(6)
     assert net.peer(1, 3).session is before[3]
     assert net.peer(1, 2).session is not before[2]
@@ -675,7 +694,9 @@ def assert_consistent(speaker: Speaker) -> None:
     assert speaker.established == sum(peer.up for peer in speaker.peers.values())
     assert all(peer.session.owner is peer for peer in speaker.peers.values())
     assert all(peer.link is None or peer.link is peer.session.link for peer in speaker.peers.values())
-    assert all(not group.lagging and not group._pending and not group._joining for group in speaker._groups.values())
+    assert all(
+        not group.lagging and not group._pending and not group._joining for group in speaker._groups.values()
+    )
     assert sum(len(group.members) for group in speaker._groups.values()) == speaker.established
 
 
@@ -684,7 +705,10 @@ def test_the_same_seed_is_the_same_run() -> None:
         net = mesh(1, 2, 3, net=SpeakerNet(seed=5))
         net.break_some(1)
         net.advance(300)
-        return [(link.owner, link.remote, net.peer(link.owner[3], link.remote[3]).updates_sent) for link in net.ends]
+        return [
+            (link.owner, link.remote, net.peer(link.owner[3], link.remote[3]).updates_sent)
+            for link in net.ends
+        ]
 
     assert run() == run()
 

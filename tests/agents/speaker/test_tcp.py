@@ -290,7 +290,14 @@ async def test_the_budget_of_a_node_that_goes_away_is_the_others(nodes: Nodes) -
         assert [links._dialling for links in attached] == [NODE_DIALS] * 4 + [0, 0]
         nodes.attached.remove(attached[1])
         attached[1].shut()
-        assert [links._dialling for links in attached] == [NODE_DIALS, 0, NODE_DIALS, NODE_DIALS, NODE_DIALS, 0]
+        assert [links._dialling for links in attached] == [
+            NODE_DIALS,
+            0,
+            NODE_DIALS,
+            NODE_DIALS,
+            NODE_DIALS,
+            0,
+        ]
         assert network.dials_left == 0
 
 
@@ -318,7 +325,9 @@ def no_descriptor_left() -> Iterator[Callable[[], None]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-async def test_without_a_descriptor_a_dial_fails(nodes: Nodes, no_descriptor_left: Callable[[], None]) -> None:
+async def test_without_a_descriptor_a_dial_fails(
+    nodes: Nodes, no_descriptor_left: Callable[[], None]
+) -> None:
     network = TcpNetwork(loopback_endpoints((ONE, OTHER)))
     one = nodes.attach(network, ONE)
     nodes.attach(network, OTHER)

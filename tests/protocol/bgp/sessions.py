@@ -81,7 +81,9 @@ class End:
         said = [Codec().decode(frame) for frame in whole]
         assert tail == b""
         assert self.connected or not frames, "sent to nobody"
-        assert all(not isinstance(message, Notification) for message in said[:-1]), "words after the last ones"
+        assert all(not isinstance(message, Notification) for message in said[:-1]), (
+            "words after the last ones"
+        )
         dial = close = False
         for event in events:
             if event is Signal.DIAL:
@@ -154,7 +156,8 @@ class End:
 
 THEM = config(identifier=Address(b"\x0a\0\0\2"))
 ROUTE = Update(
-    nlri=(parse_prefix("192.168.0.0/26"),), attributes=Attributes(next_hop=Address(b"\x0a\0\0\2"), local_pref=100)
+    nlri=(parse_prefix("192.168.0.0/26"),),
+    attributes=Attributes(next_hop=Address(b"\x0a\0\0\2"), local_pref=100),
 )
 UNPREFERRED = Update(nlri=ROUTE.nlri, attributes=Attributes(next_hop=Address(b"\x0a\0\0\2")))
 
@@ -245,7 +248,9 @@ class Connection:
 class Pair:
     """See the module. ``silent`` loses every byte from now on, without a word."""
 
-    def __init__(self, one: SessionConfig, other: SessionConfig, delays: Script, cuts: list[int], seed: int = 0) -> None:
+    def __init__(
+        self, one: SessionConfig, other: SessionConfig, delays: Script, cuts: list[int], seed: int = 0
+    ) -> None:
         self.now = 0.0
         self.ends = (End(session_of(one, seed)), End(session_of(other, seed + 1)))
         self.silent = False

@@ -42,11 +42,16 @@ def test_a_route_without_local_pref_ranks_as_100() -> None:
 
 @given(PATHS, as_numbers)
 def test_prepending_puts_one_as_in_front(path: tuple[Segment, ...], asn: int) -> None:
-    before, after = Attributes(next_hop=HOP, as_path=path), Attributes(next_hop=HOP, as_path=prepend(path, asn))
+    before, after = (
+        Attributes(next_hop=HOP, as_path=path),
+        Attributes(next_hop=HOP, as_path=prepend(path, asn)),
+    )
     assert after.neighbour_as == asn
     assert after.as_count(asn) == before.as_count(asn) + 1
     assert after.rank[1] == before.rank[1] + 1
-    assert [n for _, numbers in after.as_path for n in numbers][1:] == [n for _, numbers in path for n in numbers]
+    assert [n for _, numbers in after.as_path for n in numbers][1:] == [
+        n for _, numbers in path for n in numbers
+    ]
 
 
 def test_a_full_segment_is_not_lengthened() -> None:
@@ -57,7 +62,8 @@ def test_a_full_segment_is_not_lengthened() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "neighbour"), [((), 0), (((AS_SEQUENCE, (5, 6)),), 5), (((AS_SET, (5, 6)), (AS_SEQUENCE, (7,))), 0)]
+    ("path", "neighbour"),
+    [((), 0), (((AS_SEQUENCE, (5, 6)),), 5), (((AS_SET, (5, 6)), (AS_SEQUENCE, (7,))), 0)],
 )
 def test_the_neighbour_as_is_the_first_of_a_sequence(path: tuple[Segment, ...], neighbour: int) -> None:
     assert Attributes(next_hop=HOP, as_path=path).neighbour_as == neighbour

@@ -119,11 +119,19 @@ def test_no_row_contradicts_itself(state: State, event: Event) -> None:
     if target is S.IDLE and state is not S.IDLE:
         assert {A.DROP, A.RELEASE} <= done
         assert len(done & {A.COUNT_RETRY, A.CLEAR_RETRY}) == 1
-        assert not done & {A.START_CONNECT_RETRY, A.START_CONNECT_DELAY, A.START_DELAY_OPEN, A.START_OPEN_HOLD, A.DIAL}
+        assert not done & {
+            A.START_CONNECT_RETRY,
+            A.START_CONNECT_DELAY,
+            A.START_DELAY_OPEN,
+            A.START_OPEN_HOLD,
+            A.DIAL,
+        }
     if state in TALKING and target not in TALKING:
         assert {A.DROP, A.RELEASE} <= done
     if A.RELEASE in done:
-        assert not any(a.name.startswith(("START_", "DAMP")) for a in actions[: actions.index(A.RELEASE)]), "it stops all timers"
+        assert not any(a.name.startswith(("START_", "DAMP")) for a in actions[: actions.index(A.RELEASE)]), (
+            "it stops all timers"
+        )
     assert (A.SEND_OPEN in done) is (state in (S.CONNECT, S.ACTIVE) and target in TALKING)
     assert (A.NEGOTIATE in done) is (target is S.OPEN_CONFIRM and state is not S.OPEN_CONFIRM)
     assert A.DIAL not in done or target is S.CONNECT
@@ -243,7 +251,11 @@ def picture() -> str:
     ]
     for state, row in TABLE.items():
         for target in State:
-            events = [event for event, to in row.items() if to.next is target and (to.actions or target is not state)]
+            events = [
+                event
+                for event, to in row.items()
+                if to.next is target and (to.actions or target is not state)
+            ]
             if events:
                 lines.append(f"    {STATE_NAMES[state]} --> {STATE_NAMES[target]}: {names(events)}")
     lines += ["```", "", "| in | on | to | doing |", "|---|---|---|---|"]

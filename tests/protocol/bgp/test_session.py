@@ -137,7 +137,10 @@ def test_an_open_that_we_cannot_agree_with(
 def test_another_as_may_have_our_identifier() -> None:
     # RFC 6286: an identifier is unique within its AS.
     alone = Alone(config(peer_as=65000)).to(State.OPEN_SENT)
-    assert alone.hear(Open(asn=65000, hold_time=90, identifier=alone.config.identifier)).session.state is State.OPEN_CONFIRM
+    assert (
+        alone.hear(Open(asn=65000, hold_time=90, identifier=alone.config.identifier)).session.state
+        is State.OPEN_CONFIRM
+    )
 
 
 def test_an_internal_neighbour_owes_local_pref() -> None:
@@ -159,7 +162,9 @@ def test_stop_says_why_when_somebody_listens_and_is_for_good(state: State, why: 
     events = len(alone.events)
     alone.stop(why)
     assert alone.notifications == ([Notification(6, why)] if state in TALKING else [])
-    expected = [Signal.CLOSE, Signal.DOWN][: 0 if state is State.IDLE else 2 if state is State.ESTABLISHED else 1]
+    expected = [Signal.CLOSE, Signal.DOWN][
+        : 0 if state is State.IDLE else 2 if state is State.ESTABLISHED else 1
+    ]
     assert alone.events[events:] == expected
     assert alone.session.state is State.IDLE
     assert alone.session.next_timer() == math.inf

@@ -20,7 +20,6 @@ from tests.strategies.bgp import GOOD, flat, frame, frames, messages, packed, pi
 Error = tuple[int, int, bytes]
 
 
-
 def hear(parts: list[bytes]) -> tuple[list[Message], Error | None]:
     """What a session would hear of these bytes: the messages up to the first mistake, and that."""
     codec, heard, tail = Codec(), list[Message](), b""
@@ -58,7 +57,8 @@ def test_a_conversation_is_plain_msgpack(said: list[Message]) -> None:
     reader = msgpack.Unpacker()
     reader.feed(b"".join(map(codec.encode, said)))
     assert [item.code for item in reader] == [
-        {Open: 1, Update: 2, Notification: 3, Keepalive: 4, RouteRefresh: 5}[type(message)] for message in said
+        {Open: 1, Update: 2, Notification: 3, Keepalive: 4, RouteRefresh: 5}[type(message)]
+        for message in said
     ]
 
 
@@ -79,9 +79,9 @@ def test_any_number_of_prefixes_goes_out_in_frames_that_are_read(family: int, co
     assert [p for u in updates if isinstance(u, Update) for p in u.nlri] == told
     # Withdrawals first, and no frame that is not needed.
     room = MAX_NLRI[family]
-    assert [bool(u.nlri) for u in updates if isinstance(u, Update)] == [False] * -(-count // room) + [True] * -(
-        -count // room
-    )
+    assert [bool(u.nlri) for u in updates if isinstance(u, Update)] == [False] * -(-count // room) + [
+        True
+    ] * -(-count // room)
 
 
 def test_what_does_not_fit_a_frame_is_our_own_mistake() -> None:
@@ -149,7 +149,11 @@ def test_a_claim_of_four_gigabytes_is_answered_by_its_header_alone() -> None:
     claim = b"\xc9\xff\xff\xff\xff\x02"
     assert split(claim[:5]) == ([], claim[:5])
     assert answer(claim) == (1, 2, b"\xff\xff\xff\xff")
-    assert answer(b"\xc9" + (MAX_BODY + 1).to_bytes(4, "big") + b"\x02") == (1, 2, (MAX_BODY + 1).to_bytes(4, "big"))
+    assert answer(b"\xc9" + (MAX_BODY + 1).to_bytes(4, "big") + b"\x02") == (
+        1,
+        2,
+        (MAX_BODY + 1).to_bytes(4, "big"),
+    )
 
 
 def test_half_a_frame_and_then_silence_costs_half_a_frame() -> None:
@@ -368,7 +372,9 @@ def test_a_huge_wrong_attribute_is_given_back_in_part() -> None:
     assert data == (b"\x09" + msgpack.packb(bytes(20_000)))[: wire.MAX_ERROR_DATA]
 
 
-@pytest.mark.parametrize("body", [b"", b"\xc1", msgpack.packb(None), msgpack.packb((6, 2)), msgpack.packb((256, 0, b""))])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xc1", msgpack.packb(None), msgpack.packb((6, 2)), msgpack.packb((256, 0, b""))]
+)
 def test_nothing_answers_a_bad_notification(body: bytes) -> None:
     # RFC 4271 6.4: there is no NOTIFICATION for an error in a NOTIFICATION.
     assert hear([frame(3, body)]) == ([Notification(0)], None)
