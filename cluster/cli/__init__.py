@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -32,6 +33,9 @@ class _LazyGroup(click.Group):
             what = f"{error.filename}: " if error.filename else ""
             with contextlib.suppress(OSError):
                 click.echo(f"tortie: {what}{error.strerror or error}", err=True)
+            # What could not be written is still in the buffer, and must not be tried, and fail, again at the end.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
