@@ -140,17 +140,17 @@ def _up(once: bool, output: str, options: dict[str, object]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
 
-    from cluster.memory import process_age  # noqa: PLC0415
+    from cluster.memory import process_age
 
     # The first ./run of all sets itself up in this same process: no part of a cluster's start.
     set_up_until = float(os.environ.get("TORTIE_SET_UP_UNTIL", "-inf"))
     born = max(time.monotonic() - process_age(), set_up_until)
 
-    from cluster.api import rundir  # noqa: PLC0415
-    from cluster.cli import up_output  # noqa: PLC0415
-    from cluster.cli.up_screen import BarScreen, PlainScreen  # noqa: PLC0415
-    from cluster.launch import Interrupted, Refused, launch, prepare  # noqa: PLC0415
-    from cluster.spec import Spec  # noqa: PLC0415
+    from cluster.api import rundir
+    from cluster.cli import up_output
+    from cluster.cli.up_screen import BarScreen, PlainScreen
+    from cluster.launch import Interrupted, Refused, launch, prepare
+    from cluster.spec import Spec
 
     spec = Spec(**options)  # type: ignore[arg-type]  # click has checked the types
     out = sys.stderr if output == "json" else sys.stdout

@@ -98,8 +98,8 @@ class BarScreen:
 
 
 def _make_bars(out: TextIO) -> Bars:
-    from rich.console import Console  # noqa: PLC0415  # 0.1 s, for a terminal only
-    from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+    from rich.console import Console  # 0.1 s, for a terminal only
+    from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
         TextColumn("  {task.description:<9}"),
