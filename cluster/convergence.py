@@ -193,11 +193,6 @@ class Jury:
         return sum((verdict for verdict in verdicts if verdict is not None), NO_VERDICT)
 
     @property
-    def unjudged(self) -> int:
-        """How many shards have not been asked yet."""
-        return sum(witness.verdict is None for witness in self._witnesses.values())
-
-    @property
     def current(self) -> bool:
         """Whether every word is of the counts as they are: nothing has moved since it was given."""
         return all(witness.counts == witness.progress for witness in self._witnesses.values())

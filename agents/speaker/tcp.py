@@ -2,8 +2,7 @@
 
 Owns ``TcpNetwork`` (where nodes live, how many dials may be under way) and ``TcpLinks`` (one node's listener and
 connections). Each node has an epoll of its own; its one task waits in trio for that epoll's descriptor to become
-readable and then drains every socket that is ready in one go. There is no task, timer or closure a connection. The same work
-with trio streams and a task a connection end costs four times as much.
+readable and then drains every socket that is ready in one go. There is no task, timer or closure a connection.
 
 A node's address is where its neighbours find it; ``endpoints`` says which loopback endpoint stands for it. A dial comes
 from the node's own loopback address, so the acceptor knows who calls. Where the system has only 127.0.0.1 the endpoints
@@ -32,7 +31,7 @@ from protocol.prefix import Address
 Endpoint = tuple[str, int]
 
 BACKLOG = 4096
-"""Of a listener: a whole mesh may dial at once. BIRD's is 8, which costs it a third of its time at 200 nodes."""
+"""Of a listener: a whole mesh may dial at once."""
 NODE_DIALS = 64
 PROCESS_DIALS = 256
 MAX_STRANGERS = 64

@@ -207,8 +207,9 @@ class Session:
         if self._tail:
             data = self._tail + data
         try:
-            messages, self._tail = self.codec.read(data)
-            for message in messages:
+            frames, self._tail = wire.split(data)
+            for frame in frames:
+                message = self.codec.decode(frame)
                 # Most messages of a session's life by far: no table look-up for them.
                 if self.state is _ESTABLISHED and type(message) is Update:
                     self._hold_at = now + self._hold
@@ -219,7 +220,7 @@ class Session:
                     self._handle(message)
                     if not self._connected:
                         return
-            if 0 < len(self._tail) < len(data):
+            if self._tail and frames:
                 wire.split(self._tail)  # a bad header behind good frames
         except RemoteProtocolError as error:
             self._fail(error)
