@@ -25,7 +25,7 @@ import attrs
 from agents.confd.fabric import Fabric, NodeFacts, Settings, build_fabric, node_facts, read_settings
 from agents.confd.origination import LocalBlocks, PoolRules, local_blocks, pool_rules
 from agents.confd.peers import derive_peers, local_as
-from agents.speaker.config import ExportPolicy, SpeakerConfig, Timers
+from agents.speaker.config import Block, ExportPolicy, SpeakerConfig, StaticRoute, Timers
 from protocol.v3.bgp import BGPConfiguration, BGPPeer, BGPPeerSpec
 from protocol.v3.ipam import BlockAffinity
 from protocol.v3.ippool import IPPool
@@ -96,12 +96,12 @@ class Confd:
             if last is not None and last.fabric is fabric
             else derive_peers(fabric, own),
             policy=ExportPolicy(
-                blocks=blocks.announced,
+                blocks=tuple(Block(cidr=cidr, state="confirmed") for cidr in blocks.announced),
                 export_disabled=pools.export_disabled,
                 pools=pools.exported,
                 normal_priority=fabric.settings.normal_priority,
             ),
-            blackholes=blocks.blackholes,
+            statics=tuple(StaticRoute(prefix=cidr) for cidr in blocks.blackholes),
             timers=self._timers,
         )
         if last is not None and last.config == config:

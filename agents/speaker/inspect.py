@@ -10,7 +10,7 @@ brought it.
 from __future__ import annotations
 
 from agents.dataplane.fib import Fib
-from agents.speaker.decision import Path
+from agents.speaker.decision import PREFERENCE_STATIC, Path
 from agents.speaker.groups import UpdateGroup
 from agents.speaker.peer import Peer
 from agents.speaker.speaker import Speaker
@@ -85,7 +85,7 @@ class Inspector:
                 attributes=path.attributes,
                 reason=why,
             )
-        source = RouteSource.STATIC if prefix in speaker.config.blackholes else RouteSource.KERNEL
+        source = RouteSource.STATIC if path.preference == PREFERENCE_STATIC else RouteSource.KERNEL
         known = self._fib.routes.get(prefix)
         return RouteStatus(
             prefix=prefix,

@@ -63,7 +63,7 @@ class PrefixFilter:
 
     def __init__(self, policy: ExportPolicy) -> None:
         self._policy = policy
-        self._blocks = frozenset(policy.blocks)
+        self._blocks = tuple(block.cidr for block in policy.blocks if block.confirmed)
         self._memo: dict[Prefix, bool] = {}
 
     def accepts(self, prefix: Prefix) -> bool:
@@ -80,7 +80,7 @@ class PrefixFilter:
             return False
         if prefix in self._blocks:
             return True
-        if any(contains(block, prefix) for block in policy.blocks):
+        if any(contains(block, prefix) for block in self._blocks):
             return False
         return any(contains(pool, prefix) for pool in policy.pools)
 

@@ -29,7 +29,7 @@ from collections.abc import Iterable
 import attrs
 
 from agents.dataplane.fib import BLACKHOLE, Fib, Routes
-from agents.speaker.config import PeerConfig, SpeakerConfig
+from agents.speaker.config import NORMAL_PRIORITY, ExportPolicy, PeerConfig, SpeakerConfig
 from agents.speaker.decision import PREFERENCE_KERNEL, PREFERENCE_STATIC, Path
 from agents.speaker.groups import UpdateGroup
 from agents.speaker.links import HIGH_WATER, Link, LinkChange, LinkEvent
@@ -65,7 +65,7 @@ class Speaker:
         self, config: SpeakerConfig, *, fib: Fib, routes: Routes, codec: Codec, rng: random.Random, now: float
     ) -> None:
         self.config = config
-        self.rib = Rib(config.policy.normal_priority)
+        self.rib = Rib(_normal_priority(config))
         self.peers: dict[str, Peer] = {}
         self.established = 0
         self.started = self.reconfigured = now
@@ -78,7 +78,7 @@ class Speaker:
         self._running = False
         self._early: list[LinkEvent] = []
         """What neighbours that started first sent before ``start``."""
-        self._filter = PrefixFilter(config.policy)
+        self._filter = PrefixFilter(config.policy or ExportPolicy())
         self._groups: dict[ExportClass, UpdateGroup] = {}
         self._by_address: dict[Address, list[Peer]] = {}
         self._session_configs: dict[tuple[int, int, bool], SessionConfig] = {}
@@ -118,9 +118,9 @@ class Speaker:
             self._set_origin(config.address)
         self._set_peers(config.peers, now)
         if config.policy != old.policy:
-            self._filter = PrefixFilter(config.policy)
-            priority = config.policy.normal_priority
-            if priority != old.policy.normal_priority:
+            self._filter = PrefixFilter(config.policy or ExportPolicy())
+            priority = _normal_priority(config)
+            if priority != _normal_priority(old):
                 self.rib.set_normal_priority(priority)
             for group in self._groups.values():
                 group.priority = priority
@@ -419,7 +419,7 @@ class Speaker:
 
     def _set_local_routes(self) -> None:
         local = dict.fromkeys(self._workloads, self._kernel)
-        local.update(dict.fromkeys(self.config.blackholes, self._static))
+        local.update((route.prefix, self._static) for route in self.config.statics)
         self.rib.set_local(local)
 
     def group_of(self, peer: Peer) -> UpdateGroup:
@@ -440,7 +440,7 @@ class Speaker:
                 key,
                 family=self.config.family,
                 router_id=self.config.router_id,
-                priority=self.config.policy.normal_priority,
+                priority=_normal_priority(self.config),
                 codec=self._codec,
                 send=self._send_updates,
             )
@@ -474,3 +474,7 @@ class Speaker:
                 group.note(prefixes, path)
         for group in groups:
             group.flush(self._filter.accepts)
+
+
+def _normal_priority(config: SpeakerConfig) -> int:
+    return config.policy.normal_priority if config.policy is not None else NORMAL_PRIORITY

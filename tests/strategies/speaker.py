@@ -16,7 +16,16 @@ import attrs
 from hypothesis import strategies as st
 
 from agents.dataplane.fib import Fib, Routes
-from agents.speaker.config import MAX_PRIORITY, ExportPolicy, PeerConfig, PeerKind, SpeakerConfig, Timers
+from agents.speaker.config import (
+    MAX_PRIORITY,
+    Block,
+    ExportPolicy,
+    PeerConfig,
+    PeerKind,
+    SpeakerConfig,
+    StaticRoute,
+    Timers,
+)
 from agents.speaker.decision import PREFERENCE_BGP, PREFERENCE_STATIC, Path
 from agents.speaker.links import HIGH_WATER, Link, LinkChange, LinkEvent
 from agents.speaker.peer import Peer
@@ -157,6 +166,10 @@ def peer_config(
     )
 
 
+def local_blocks(cidrs: Iterable[Prefix]) -> tuple[Block, ...]:
+    return tuple(Block(cidr=cidr, state="confirmed") for cidr in cidrs)
+
+
 def speaker_config(
     number: int,
     peers: Iterable[PeerConfig] = (),
@@ -174,8 +187,8 @@ def speaker_config(
         router_id=host(number) if router_id is None else router_id,
         local_as=local_as,
         peers=tuple(sorted(peers, key=lambda peer: peer.name)),
-        policy=ExportPolicy(blocks=blocks, pools=tuple(pools)),
-        blackholes=blocks,
+        policy=ExportPolicy(blocks=local_blocks(blocks), pools=tuple(pools)),
+        statics=tuple(StaticRoute(prefix=block) for block in blocks),
         timers=Timers() if timers is None else timers,
     )
 

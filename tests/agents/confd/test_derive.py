@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.confd.derive import Confd, derive
-from agents.speaker.config import ExportPolicy, SpeakerConfig, Timers
+from agents.speaker.config import Block, ExportPolicy, SpeakerConfig, StaticRoute, Timers
 from protocol.prefix import parse_address, parse_prefix
 from protocol.v3.metadata import Resource
 from protocol.v3.node import Node, NodeStatus
@@ -45,12 +45,14 @@ def test_all_that_a_speaker_is_told() -> None:
         router_id=address,
         local_as=64999,
         policy=ExportPolicy(
-            blocks=(parse_prefix("192.168.4.64/26"),),
+            blocks=(Block(cidr=parse_prefix("192.168.4.64/26"), state="confirmed"),),
             export_disabled=(parse_prefix("10.2.0.0/16"),),
             pools=(parse_prefix("192.168.0.0/16"),),
             normal_priority=2000,
         ),
-        blackholes=(parse_prefix("192.168.4.128/26"), parse_prefix("192.168.4.64/26")),
+        statics=tuple(
+            StaticRoute(prefix=parse_prefix(cidr)) for cidr in ("192.168.4.128/26", "192.168.4.64/26")
+        ),
         timers=TIMERS,
     )
 

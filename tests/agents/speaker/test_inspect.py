@@ -6,11 +6,12 @@ import attrs
 import pytest
 
 from agents.dataplane.fib import device
+from agents.speaker.config import StaticRoute
 from agents.speaker.inspect import Inspector
 from agents.speaker.links import HIGH_WATER
 from agents.speaker.status import BgpStatus, RouteSource, RouteStatus
 from protocol.prefix import Prefix, format_prefix, parse_prefix
-from tests.strategies.speaker import SpeakerNet, block, host, peer_config, speaker_config
+from tests.strategies.speaker import SpeakerNet, block, host, local_blocks, peer_config, speaker_config
 
 WALL = 1_700_000_000.0
 BORROWED = parse_prefix("192.168.2.7/32")
@@ -132,9 +133,10 @@ def test_a_route_of_each_kind(net: SpeakerNet) -> None:
 def test_the_best_route_first_and_why(net: SpeakerNet) -> None:
     for number in (2, 3):
         config = net.speakers[host(number)].config
-        blocks = (*config.blackholes, block(50))
-        policy = attrs.evolve(config.policy, blocks=blocks)
-        net.configure(attrs.evolve(config, blackholes=blocks, policy=policy))
+        statics = (*config.statics, StaticRoute(prefix=block(50)))
+        assert config.policy is not None
+        policy = attrs.evolve(config.policy, blocks=(*config.policy.blocks, *local_blocks((block(50),))))
+        net.configure(attrs.evolve(config, statics=statics, policy=policy))
     net.deliver_all()
     found = inspector(net, 1).routes(prefix=block(50))
     assert [(route.protocol, route.best, route.reason) for route in found] == [

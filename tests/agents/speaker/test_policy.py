@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.speaker.config import ExportPolicy
+from agents.speaker.config import Block, ExportPolicy
 from agents.speaker.peer import Peer
 from agents.speaker.policy import ExportClass, PrefixFilter, admit, may_tell, rewrite
 from protocol.bgp.attributes import AS_SEQUENCE, AS_SET, Attributes, Origin
@@ -83,7 +83,9 @@ def prefixes(*texts: str) -> tuple[Prefix, ...]:
 
 
 POLICY = ExportPolicy(
-    blocks=prefixes("192.168.4.64/26", "172.16.0.0/26"),
+    blocks=tuple(
+        Block(cidr=cidr, state="confirmed") for cidr in prefixes("192.168.4.64/26", "172.16.0.0/26")
+    ),
     pools=prefixes("192.168.0.0/16"),
     export_disabled=prefixes("172.16.0.0/16"),
 )
