@@ -14,9 +14,6 @@ coordinator asks about them.
                                                  "start"    ─► every node dials
       then: report "progress" whenever the counts have changed; "judge" when asked.
 
-Judging holds each FIB against what the oracle computes from the coordinator's facts, one node after the other, so
-that only one expected table exists at a time.
-
 The end of the stream ends the shard. An error in a node that is nobody's fault but ours ends it too: the
 coordinator reports a shard that died with what it hosted.
 
@@ -36,7 +33,6 @@ import attrs
 import trio
 
 from agents.confd.derive import Confd
-from agents.dataplane.fib import FibRoute, RouteKind
 from agents.ipam.errors import IPAMError
 from agents.node import Host, Node
 from agents.speaker import birdc
@@ -44,12 +40,12 @@ from agents.speaker.config import Timers
 from agents.speaker.inspect import Inspector
 from agents.speaker.tcp import TcpNetwork
 from agents.syncer import Syncer, View
-from cluster.convergence import MAX_DIFFERENCES, Difference, Progress, Verdict
+from cluster.convergence import Progress
+from cluster.judge import Judge
 from cluster.memory import return_large_blocks
-from cluster.oracle import Facts, first_differences, solve
 from cluster.views import peer_rows, route_rows
 from cluster.workloads import pod_names
-from protocol.prefix import Address, Prefix, format_address, format_prefix
+from protocol.prefix import Address
 from protocol.sync.errors import DatastoreError, Invalid, NotFound
 from protocol.v3.metadata import Key
 
@@ -103,7 +99,7 @@ class Shard:
             seed=job.seed,
         )
         self._nodes = self._host.nodes
-        self._facts: Facts | None = None
+        self._judge = Judge(job.nodes, self._nodes, self._host.routes)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -144,7 +140,7 @@ class Shard:
             case "add_pods", [int(count)]:
                 return await self._add_pods(count)
             case "judge", [int(revision), facts]:
-                return [self._judge(revision, facts).to_wire(), self._progress().to_wire()]
+                return [self._judge.judge(revision, facts).to_wire(), self._progress().to_wire()]
             case "birdc", [str(name), str(command)]:
                 return self._birdc(self._node(name), command)
             case "node_status", [str(name)]:
@@ -184,7 +180,7 @@ class Shard:
             raise NotFound(f"BIRD is not running on {node.name}: the node has no IPv4 address")
         return Inspector(node.speaker, node.fib, now=trio.current_time(), wall=time.time())
 
-    # -- progress and judgement ---------------------------------------------------------------------------------------
+    # -- progress -----------------------------------------------------------------------------------------------------
 
     async def _report_progress(self) -> None:
         told = Progress()
@@ -203,60 +199,3 @@ class Shard:
             routes=sum(len(node.fib.routes) for node in nodes),
             version=sum(node.fib.version for node in nodes),
         )
-
-    def _judge(self, revision: int, facts: list[Any] | None) -> Verdict:
-        """``facts`` are None when they are still those of the last time."""
-        if facts is not None:
-            self._facts = Facts.from_wire(facts)
-        if self._facts is None:
-            raise Invalid("nothing to judge by: the first call to judge brings the facts")
-        expected = programmed = missing = extra = 0
-        differences: list[Difference] = []
-        # All that it was told to host: a node that is not there has nothing and lacks everything.
-        for name, table in solve(self._facts, frozenset(self._job.nodes), self._host.routes.via):
-            node = self._nodes.get(name)
-            found = node.fib.routes if node is not None else {}
-            expected += len(table)
-            programmed += len(found)
-            if found != table:
-                missing += sum(found.get(prefix) != route for prefix, route in table.items())
-                extra += len(found.keys() - table.keys())
-                if node is not None and len(differences) < MAX_DIFFERENCES:
-                    differences += self._explain(node, table)
-        return Verdict(
-            revision=revision,
-            expected=expected,
-            programmed=programmed,
-            missing=missing,
-            extra=extra,
-            differences=tuple(differences[:MAX_DIFFERENCES]),
-        )
-
-    def _explain(self, node: Node, table: Mapping[Prefix, FibRoute]) -> list[Difference]:
-        assert self._facts is not None
-        names = dict(zip(self._facts.addresses, self._facts.names, strict=True))
-        peers = self._inspect(node).status().peers if node.speaker is not None else ()
-        established = {names.get(peer.address, "") for peer in peers if peer.bgp_state == "Established"}
-        return [
-            Difference(
-                node=each.node,
-                prefix=format_prefix(each.prefix),
-                expected=route_text(each.expected),
-                found=route_text(each.found),
-                why=each.why,
-            )
-            for each in first_differences(
-                self._facts, node.name, table, node.fib.routes, established=established, limit=MAX_DIFFERENCES
-            )
-        ]
-
-
-def route_text(route: FibRoute | None) -> str:
-    """``"via 10.77.0.17"``, ``"blackhole"``, ``"dev cali…"``; "" for no route."""
-    if route is None:
-        return ""
-    if route.kind is RouteKind.BLACKHOLE:
-        return "blackhole"
-    if route.kind is RouteKind.DEVICE:
-        return f"dev {route.device}"
-    return "via " + ", ".join(map(format_address, route.gateways))
