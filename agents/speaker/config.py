@@ -203,6 +203,9 @@ class SpeakerConfig:
     family: int = IPV4
     subnet: Prefix | None = None  # of the address; BIRD's direct protocol has it
     peers: tuple[PeerConfig, ...] = ()  # sorted by name
+    filters: tuple[
+        Filter, ...
+    ] = ()  # every one of the family, used or not, as bird.cfg has them: name, then import
     policy: ExportPolicy | None = ExportPolicy()
     kernel: KernelPolicy | None = KernelPolicy()
     statics: tuple[
