@@ -32,8 +32,11 @@ Document = dict[str, Any]
 """``{"apiVersion": …, "kind": …, "metadata": {…}, "spec": {…}}``. Never changed once it was passed on."""
 
 SHARED_KINDS = frozenset(
-    {"Node", "IPPool", "IPReservation", "IPAMConfiguration", "BGPConfiguration", "BGPPeer"}
-)
+    {
+        "BGPConfiguration", "BGPFilter", "BGPPeer", "EndpointSlice", "FelixConfiguration", "IPAMConfiguration", "IPPool",
+        "IPReservation", "Namespace", "Node", "Router", "Secret", "Service",
+    }
+)  # fmt: skip
 """Watched by every shard."""
 
 NODE_KINDS = frozenset({"BlockAffinity", "WorkloadEndpoint"})

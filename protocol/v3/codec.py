@@ -24,10 +24,13 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from protocol.v3.bgp import BGPConfiguration, BGPFilter, BGPPeer
+from protocol.v3.core import EndpointSlice, Namespace, Secret, Service
+from protocol.v3.felix import FelixConfiguration
 from protocol.v3.fields import ALWAYS, json_names
 from protocol.v3.ipam import BlockAffinity, IPAMBlock, IPAMConfiguration, IPAMHandle
 from protocol.v3.ippool import IPPool, IPReservation
-from protocol.v3.metadata import API_VERSION, Resource
+from protocol.v3.lab import Router
+from protocol.v3.metadata import Resource
 from protocol.v3.node import Node
 from protocol.v3.workload import WorkloadEndpoint
 
@@ -38,6 +41,7 @@ __all__ = ["KINDS", "KindInfo", "Resource", "decode", "encode"]
 class KindInfo:
     kind: str
     cls: type[Resource]
+    api_version: str
     plural: str
     namespaced: bool
 
@@ -47,17 +51,23 @@ _CLASSES: tuple[type[Resource], ...] = (
     BGPFilter,
     BGPPeer,
     BlockAffinity,
+    EndpointSlice,
+    FelixConfiguration,
     IPAMBlock,
     IPAMConfiguration,
     IPAMHandle,
     IPPool,
     IPReservation,
+    Namespace,
     Node,
+    Router,
+    Secret,
+    Service,
     WorkloadEndpoint,
 )
 
 KINDS: Final[Mapping[str, KindInfo]] = MappingProxyType(
-    {cls.kind: KindInfo(cls.kind, cls, cls.plural, cls.namespaced) for cls in _CLASSES}
+    {cls.kind: KindInfo(cls.kind, cls, cls.api_version, cls.plural, cls.namespaced) for cls in _CLASSES}
 )
 
 
@@ -71,7 +81,11 @@ def decode(doc: Mapping[str, Any]) -> Resource:
 
 def encode(resource: Resource) -> dict[str, Any]:
     """The document of a resource, made of new dicts and lists."""
-    return {"apiVersion": API_VERSION, "kind": resource.kind, **_UNSTRUCTURE[resource.kind](resource)}
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        **_UNSTRUCTURE[resource.kind](resource),
+    }
 
 
 # -- the converter -------------------------------------------------------------------------------------------------

@@ -15,10 +15,12 @@ Follows the formats, patterns and ranges of Calico's CRDs, and the name rules of
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Container
+from typing import Annotated, Any, Final
 
 import attrs
 
@@ -30,9 +32,20 @@ JSON = "json"
 ALWAYS = "always"
 """Attribute metadata: written to the document even when empty, because the CRD requires the key."""
 
+
+@attrs.frozen
+class _Anything(Container[str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+ANYTHING: Final[Container[str]] = _Anything()
+"""For the ``ignores`` of a class: names of fields that people may write and nothing here reads. They are dropped; a field
+that a class neither has nor ignores is a mistake of its author."""
+
 _ACRONYMS = {
     "as": "AS", "bgp": "BGP", "cidrs": "CIDRs", "id": "ID", "ip": "IP", "ipip": "IPIP", "ips": "IPs",
-    "ipv4": "IPv4", "ipv6": "IPv6", "mac": "MAC", "nats": "NATs", "qos": "QoS", "vm": "VM", "vxlan": "VXLAN",
+    "ipv4": "IPv4", "ipv6": "IPv6", "mac": "MAC", "mtu": "MTU", "nats": "NATs", "qos": "QoS", "vm": "VM", "vni": "VNI", "vxlan": "VXLAN",
 }  # fmt: skip
 
 MAX_AS_NUMBER = 0xFFFFFFFF
@@ -238,6 +251,18 @@ def _check_duration(text: str) -> None:
         raise ValueError(f"{text!r} is negative")
 
 
+def _check_cluster_ip(text: str) -> None:
+    if text != "None":
+        as_address(text)
+
+
+def _check_base64(text: str) -> None:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64; the key stringData takes plain text") from None
+
+
 def _check_pattern(pattern: re.Pattern[str], what: str) -> Check:
     def look(text: str) -> None:
         if not pattern.fullmatch(text):
@@ -310,6 +335,9 @@ SelectorText = Annotated[str, at_most(MAX_SELECTOR), Check(selector.parse)]
 AddressOrCidr = Annotated[str, Check(_check_address_or_network)]
 HostCidr = Annotated[str, Check(_check_host_network)]
 Community = Annotated[str, Check(_check_community)]
+ClusterIp = Annotated[str, Check(_check_cluster_ip)]
+Base64Text = Annotated[str, Check(_check_base64)]
+InterfaceAddress = Annotated[str, Check(as_interface_address)]
 Duration = Annotated[str, Check(_check_duration)]
 InterfaceName = Annotated[
     str, _check_pattern(_INTERFACE, "an interface name or pattern of up to 15 characters")

@@ -25,7 +25,7 @@ import attrs
 
 from protocol.v3 import rules, yamltree
 from protocol.v3.codec import KINDS, Resource
-from protocol.v3.metadata import API_VERSION, Key
+from protocol.v3.metadata import Key
 from protocol.v3.rules import Fault, format_path
 from protocol.v3.validate import InvalidResource, resource_of
 from protocol.v3.yamltree import Map, Seq, SyntaxFault, Tree
@@ -242,7 +242,7 @@ def _unfold(file: str, tree: Tree, implied_kind: str) -> Iterator[_Candidate | P
         yield from _unfold_list(file, tree, doc, kind)
         return
     if implied_kind:
-        doc = {"apiVersion": API_VERSION, "kind": implied_kind, **doc}
+        doc = {"apiVersion": KINDS[implied_kind].api_version, "kind": implied_kind, **doc}
     yield _Candidate(file, tree, doc)
 
 
@@ -251,7 +251,7 @@ def _unfold_list(file: str, tree: Map, doc: Mapping[str, Any], kind: str) -> Ite
         line = yamltree.line_of(tree, path)
         return Problem(file=file, line=line, subject=kind, path=format_path(path), message=message)
 
-    version = "v1" if kind == "List" else API_VERSION
+    version = "v1" if kind == "List" else KINDS[kind[:-4]].api_version
     if doc.get("apiVersion") != version:
         yield problem(("apiVersion",), f"expected {version}")
     for field in doc:

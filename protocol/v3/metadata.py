@@ -42,8 +42,9 @@ class Metadata:
 
 @attrs.frozen
 class Resource:
-    """Base of the kinds. ``kind``, ``plural`` and ``namespaced`` are the API's names for the class."""
+    """Base of the kinds. ``api_version``, ``kind``, ``plural`` and ``namespaced`` are the API's names for the class."""
 
+    api_version: ClassVar[str] = API_VERSION
     kind: ClassVar[str]
     plural: ClassVar[str]
     namespaced: ClassVar[bool] = False

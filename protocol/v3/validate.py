@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import attrs
@@ -34,7 +34,6 @@ from cattrs.gen import make_dict_structure_fn, override
 from protocol.v3 import rules
 from protocol.v3.codec import KINDS, Resource
 from protocol.v3.fields import AsText, Check, DottedNumber, check_as_number, json_names, parse_as_number
-from protocol.v3.metadata import API_VERSION
 from protocol.v3.rules import Fault
 from protocol.v3.yamltree import Written
 
@@ -80,9 +79,9 @@ def _frame_faults(doc: Mapping[str, Any]) -> Iterator[Fault]:
     version = doc.get("apiVersion")
     if version is None:
         yield Fault(("apiVersion",), "required, but missing")
-    elif version != API_VERSION:
+    elif isinstance(kind, str) and kind in KINDS and version != KINDS[kind].api_version:
         seen = repr(version) if isinstance(version, str) else _seen(version)
-        yield Fault(("apiVersion",), f"expected {API_VERSION}, found {seen}")
+        yield Fault(("apiVersion",), f"expected {KINDS[kind].api_version}, found {seen}")
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
@@ -270,11 +269,13 @@ def _make_converter() -> cattrs.Converter:
         unset = {
             names[field.name]: (None, "") if _means_nothing(field) else (None,) for field in attrs.fields(cls)
         }
+        ignores: Container[str] = getattr(cls, "ignores", ())
 
         def structure(value: Any, _: Any) -> Any:
             if not isinstance(value, Mapping):
                 raise ValueError(f"expected an object, found {_seen(value)}")
-            return generated({key: it for key, it in value.items() if it not in unset.get(key, ())}, cls)
+            said = {key: it for key, it in value.items() if key in unset or key not in ignores}
+            return generated({key: it for key, it in said.items() if it not in unset.get(key, ())}, cls)
 
         return structure
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.v3.codec import KINDS, decode, encode
+from protocol.v3.core import Service
 from protocol.v3.fields import json_names
 from protocol.v3.ipam import IPAMBlock, IPAMBlockSpec, IPAMConfiguration
 from protocol.v3.ippool import IPPool, IPPoolSpec
@@ -22,7 +23,7 @@ every_kind = pytest.mark.parametrize("kind", list(KINDS))
 
 @every_kind
 @given(data=st.data())
-@settings(max_examples=50)  # of each of eleven kinds
+@settings(max_examples=40)  # of each of seventeen kinds
 def test_documents_and_resources(kind: str, data: st.DataObject) -> None:
     resource = data.draw(strategies.resources[kind])
     doc = encode(resource)
@@ -35,13 +36,31 @@ def test_documents_and_resources(kind: str, data: st.DataObject) -> None:
 @every_kind
 def test_the_kinds_say_what_they_are(kind: str) -> None:
     info = KINDS[kind]
-    assert (info.kind, info.plural, info.namespaced) == (info.cls.kind, info.cls.plural, info.cls.namespaced)
+    cls = info.cls
+    assert (info.kind, info.api_version, info.plural) == (cls.kind, cls.api_version, cls.plural)
+    assert info.namespaced == cls.namespaced
     assert info.plural.startswith(kind.lower()[:-1])
-    assert {"metadata", "spec"} <= set(json_names(info.cls))
+    assert "metadata" in json_names(cls)
 
 
-def test_only_workload_endpoints_are_namespaced() -> None:
-    assert [kind for kind, info in KINDS.items() if info.namespaced] == ["WorkloadEndpoint"]
+def test_what_is_in_a_namespace() -> None:
+    namespaced = [kind for kind, info in KINDS.items() if info.namespaced]
+    assert namespaced == ["EndpointSlice", "Secret", "Service", "WorkloadEndpoint"]
+
+
+def test_every_kind_says_its_own_api_version() -> None:
+    versions = {
+        kind: info.api_version for kind, info in KINDS.items() if info.api_version != "projectcalico.org/v3"
+    }
+    assert versions == {
+        "EndpointSlice": "discovery.k8s.io/v1",
+        "Namespace": "v1",
+        "Router": "lab.tortie/v1",
+        "Secret": "v1",
+        "Service": "v1",
+    }
+    service = Service(Metadata("web", "default"))
+    assert encode(service)["apiVersion"] == "v1"
 
 
 def test_empty_fields_are_left_out_and_telling_defaults_written() -> None:

@@ -100,7 +100,7 @@ spec:
   bgp: {}
 ---
 apiVersion: projectcalico.org/v2
-kind: Pod
+kind: IPPool
 metadata: {name: p}
 ---
 apiVersion: projectcalico.org/v3
@@ -129,9 +129,7 @@ spec:
         'to mean the text, quote it: "7"',
         "m.yaml:11: Node/Node_1: spec.bgp.ipv4Adress: unknown field; did you mean ipv4Address?",
         "m.yaml:12: Node/Node_1: spec.bgp: the key stands here a second time, first on line 7",
-        "m.yaml:14: Pod/p: apiVersion: expected projectcalico.org/v3, found 'projectcalico.org/v2'",
-        "m.yaml:15: Pod/p: kind: unknown kind 'Pod'; known are BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, "
-        "IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Node, WorkloadEndpoint",
+        "m.yaml:14: IPPool/p: apiVersion: expected projectcalico.org/v3, found 'projectcalico.org/v2'",
         "m.yaml:20: IPPool: metadata: expected an object, found a list",
         "m.yaml:21: IPPool: spec.cidr: required, but missing",
         "m.yaml:22: IPPool: spec.natOutgoing: expected true or false, found the text 'yes'",
@@ -141,6 +139,13 @@ spec:
         "m.yaml:26: IPPool: spec.nodeSelector: invalid selector: expected a label, found the end at character 5",
         "m.yaml:32: IPPool/q: spec.cidr: '10.0.0.1/8' has host bits set: 10.0.0.0/8 is the network",
     ]
+
+
+def test_a_kind_that_nobody_knows() -> None:
+    (line,) = report("{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}")
+    assert line.startswith(
+        "m.yaml:1: Deployment/web: kind: unknown kind 'Deployment'; known are BGPConfiguration, "
+    )
 
 
 def test_conflicts_name_both_places() -> None:
