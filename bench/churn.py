@@ -119,6 +119,7 @@ def churn(nodes: int) -> dict[str, float]:
 
     def serve(index: int, stream: socket.socket) -> None:
         job = Job(
+            introduce=False,
             nodes=shards[index],
             endpoints=endpoints,
             timers=Timers(hold=prepared.spec.hold_time),

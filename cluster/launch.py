@@ -159,6 +159,7 @@ def launch(
     job = partial(
         Job,
         endpoints={addresses[name]: endpoint for name, endpoint in prepared.endpoints.items()},
+        introduce=not has_wide_loopback(),
         timers=Timers(hold=prepared.spec.hold_time),
         seed=prepared.spec.seed,
     )

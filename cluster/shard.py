@@ -61,6 +61,7 @@ class Job:
 
     nodes: tuple[str, ...]
     endpoints: Mapping[Address, tuple[str, int]]
+    introduce: bool  # the endpoints differ by port alone
     timers: Timers
     seed: int
     progress_interval: float = PROGRESS_INTERVAL
@@ -93,7 +94,7 @@ class Shard:
         self._host = Host(
             view=view,
             datastore=self._syncer,
-            network=TcpNetwork(job.endpoints),
+            network=TcpNetwork(job.endpoints, introduce=job.introduce),
             confd=Confd(view, job.timers),
             wall=time.time,
             seed=job.seed,

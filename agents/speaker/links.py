@@ -6,6 +6,10 @@ same node runs on either. A ``Link`` is one connection; ``session`` is the speak
 A wait ends with a batch of ``LinkEvent`` pairs: the link, and either the bytes that came or what happened to it. Within
 a batch the events of one link are in order.
 
+A session may ask for more than a connection: TCP MD5 signatures (RFC 2385) and a TTL that shows how near the neighbour is
+(RFC 5082). Both must hold from the first packet on, so a node says beforehand what it expects of whom (``LinkOptions``). Who
+does not meet it meets silence, as in life: packets without the right signature or TTL are dropped by the kernel.
+
 Back-pressure: ``Link.queued`` is what the network has not taken yet. A sender that looks at it and stops above
 ``HIGH_WATER`` is told ``DRAINED`` when it may go on; nothing is ever dropped.
 """
@@ -13,8 +17,12 @@ Back-pressure: ``Link.queued`` is what the network has not taken yet. A sender t
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
+
+from agents.speaker.config import DEFAULT_PORT
 from protocol.prefix import Address
 
 if TYPE_CHECKING:
@@ -23,6 +31,18 @@ if TYPE_CHECKING:
 HIGH_WATER = 256 << 10
 """Bytes queued on a link above which a speaker stops adding UPDATEs: four frames of the largest size, and more than
 a loopback socket takes in one call. A slow neighbour costs a node this much and what one turn adds to it."""
+
+
+@attrs.frozen(kw_only=True)
+class LinkOptions:
+    """What every packet to and from one neighbour has. With ``ttl security`` BIRD sends 255 and drops below 256 - hops."""
+
+    password: str | None = attrs.field(default=None, repr=False)
+    ttl: int | None = None  # None: the system's, 64
+    min_ttl: int = 0
+
+
+PLAIN = LinkOptions()
 
 
 class LinkChange(enum.Enum):
@@ -50,8 +70,11 @@ LinkEvent = tuple[Link, bytes | LinkChange]
 class Links(Protocol):
     """The connections of one node."""
 
-    def dial(self, remote: Address) -> Link:
-        """Begin to connect; CONNECTED or FAILED follows."""
+    def expect(self, options: Mapping[Address, LinkOptions]) -> None:
+        """What holds for connections, dialled or accepted, with these neighbours from now on; all others are PLAIN."""
+
+    def dial(self, remote: Address, port: int = DEFAULT_PORT) -> Link:
+        """Begin to connect; CONNECTED or FAILED follows, or neither when nobody answers."""
 
     def send(self, link: Link, data: bytes) -> None:
         """Send, or queue what the network does not take now. A broken link swallows it; FAILED follows."""
@@ -72,5 +95,5 @@ class Links(Protocol):
 class Network(Protocol):
     """Where nodes find one another."""
 
-    def attach(self, address: Address) -> Links:
+    def attach(self, address: Address, port: int = DEFAULT_PORT) -> Links:
         """Listen on behalf of a node. Raises OSError when its endpoint is taken."""

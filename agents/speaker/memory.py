@@ -5,6 +5,9 @@ a broken link loses nothing but holds everything back until it heals; a node tha
 happens is decided by the seeded random numbers given, on trio's clock, so under a MockClock a hold time of 90 s costs
 nothing and the same seed gives the same run.
 
+Signatures and TTLs (``LinkOptions``) are as the kernel's: a dial with the wrong password is never answered, and what is sent
+with less than the TTL that the other end asks for does not arrive. The way between two nodes costs no TTL.
+
 Delays are one way, a link; bytes above ``capacity`` count as ``queued`` for their sender, as a full socket buffer does.
 
 Left out: loss and reordering, which TCP hides; a limit of dials.
@@ -17,27 +20,36 @@ import heapq
 import itertools
 import os
 import random
+from collections.abc import Mapping
 
 import attrs
 import trio
 
-from agents.speaker.links import Link, LinkChange, LinkEvent
+from agents.speaker.config import DEFAULT_PORT
+from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions
 from protocol.prefix import Address
 
 Pair = frozenset[Address]
+
+_SYSTEM_TTL = 64
 
 
 class MemoryLink(Link):
     """One end of a connection."""
 
-    __slots__ = ("arrives", "home", "in_flight", "other")
+    __slots__ = ("arrives", "home", "in_flight", "options", "other")
 
     def __init__(self, remote: Address, home: MemoryLinks) -> None:
         super().__init__(remote)
         self.home = home
+        self.options = home.options.get(remote, PLAIN)
         self.other: MemoryLink | None = None
         self.arrives = 0.0  # when the last thing sent on it gets there: nothing overtakes
         self.in_flight = 0  # bytes sent and not yet taken
+
+    def reaches(self, other: MemoryLink) -> bool:
+        """Not so the listener's part of the handshake, which has the TTL 255 as BIRD's: that suffices for everybody."""
+        return (self.options.ttl or _SYSTEM_TTL) >= other.options.min_ttl
 
 
 @attrs.define
@@ -53,11 +65,11 @@ class MemoryNetwork:
     nodes: dict[Address, MemoryLinks] = attrs.field(factory=dict)
     _cut: dict[Pair, list[tuple[MemoryLink, bytes | LinkChange]]] = attrs.field(factory=dict)
 
-    def attach(self, address: Address) -> MemoryLinks:
+    def attach(self, address: Address, port: int = DEFAULT_PORT) -> MemoryLinks:
         """Listen on behalf of a node. Raises OSError when its address is taken."""
         if address in self.nodes:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        links = self.nodes[address] = MemoryLinks(self, address)
+        links = self.nodes[address] = MemoryLinks(self, address, port)
         return links
 
     def cut(self, one: Address, other: Address) -> None:
@@ -91,8 +103,10 @@ class MemoryNetwork:
 class MemoryLinks:
     """The connections of one node; implements ``links.Links``."""
 
-    def __init__(self, network: MemoryNetwork, address: Address) -> None:
+    def __init__(self, network: MemoryNetwork, address: Address, port: int) -> None:
         self.address = address
+        self.port = port
+        self.options: Mapping[Address, LinkOptions] = {}
         self._network = network
         self._links: dict[MemoryLink, None] = {}
         self._inbox: list[tuple[float, int, MemoryLink, bytes | LinkChange]] = []
@@ -100,13 +114,18 @@ class MemoryLinks:
         self._scope: trio.CancelScope | None = None
         self._woken = False
 
-    def dial(self, remote: Address) -> MemoryLink:
+    def expect(self, options: Mapping[Address, LinkOptions]) -> None:
+        self.options = options
+
+    def dial(self, remote: Address, port: int = DEFAULT_PORT) -> MemoryLink:
         link = MemoryLink(remote, self)
         self._links[link] = None
         there = self._network.nodes.get(remote)
         if self._network.is_cut(self.address, remote):
             return link  # a SYN that nobody answers; the speaker gives up by itself
-        if there is None:
+        if there is not None and there.options.get(self.address, PLAIN).password != link.options.password:
+            return link  # nor is one whose signature is wrong
+        if there is None or there.port != port:
             link.error = os.strerror(errno.ECONNREFUSED)
             self._network.post(link, LinkChange.FAILED)
             return link
@@ -123,12 +142,14 @@ class MemoryLinks:
             return
         link.in_flight += len(data)
         link.queued = max(0, link.in_flight - self._network.capacity)
+        if not link.reaches(link.other):
+            return
         for piece in self._network.pieces(data):
             self._network.post(link.other, piece)
 
     def close(self, link: Link) -> None:
         assert isinstance(link, MemoryLink)
-        if self._links.pop(link, self) is None and link.other is not None:
+        if self._links.pop(link, self) is None and link.other is not None and link.reaches(link.other):
             link.other.error = "Connection closed"
             self._network.post(link.other, LinkChange.FAILED)
 
@@ -140,7 +161,7 @@ class MemoryLinks:
     def shut(self) -> None:
         del self._network.nodes[self.address]
         for link in self._links:
-            if link.other is not None:
+            if link.other is not None and link.reaches(link.other):
                 link.other.error = os.strerror(errno.ECONNRESET)
                 self._network.post(link.other, LinkChange.FAILED)
         self._links.clear()

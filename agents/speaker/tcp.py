@@ -4,9 +4,15 @@ Owns ``TcpNetwork`` (where nodes live, how many dials may be under way) and ``Tc
 connections). Each node has an epoll of its own; its one task waits in trio for that epoll's descriptor to become
 readable and then drains every socket that is ready in one go. There is no task, timer or closure a connection.
 
-A node's address is where its neighbours find it; ``endpoints`` says which loopback endpoint stands for it. A dial comes
-from the node's own loopback address, so the acceptor knows who calls. Where the system has only 127.0.0.1 the endpoints
-differ by port alone; then (``introduce``) the dialler's first bytes are its node address.
+A node's address is where its neighbours find it; ``endpoints`` says which loopback endpoint stands for it, and ``learn``
+adds to them at any time. An IPv6 address too stands for an endpoint of IPv4: what is emulated is BGP's addresses. A dial
+comes from the node's own loopback address, so the acceptor knows who calls. The port of an endpoint stands for BGP's 179;
+other ports keep their distance from it (``real_port``), so that a wrong port is refused as in life.
+
+Where the system has only 127.0.0.1 the endpoints differ by port alone; then (``introduce``) the dialler's first bytes are its
+node address and the port it wants; at a wrong one the connection just ends.
+
+Where ``LinkOptions`` cannot be had (``tcp_options``) a dial says so and a caller is turned away.
 
 Pacing: at most 64 dials of a node and 256 of a process are under way at once, should they not succeed inside the system call. An
 accept queue that overflows costs a second of SYN retransmission, which is more than the whole mesh needs.
@@ -21,11 +27,13 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import trio
 
-from agents.speaker.links import Link, LinkChange, LinkEvent
+from agents.speaker.config import DEFAULT_PORT
+from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions
+from agents.speaker.tcp_options import LISTENER_TTL, can_sign, lacks, real_port, set_key, set_options
 from protocol.prefix import Address
 
 Endpoint = tuple[str, int]
@@ -50,11 +58,12 @@ _NOT_NOW = (errno.EAGAIN, errno.EINPROGRESS)
 class TcpLink(Link):
     """One TCP connection."""
 
-    __slots__ = ("connecting", "introduction", "queue", "sock")
+    __slots__ = ("connecting", "introduction", "port", "queue", "sock")
 
-    def __init__(self, remote: Address, sock: socket.socket, *, connecting: bool) -> None:
+    def __init__(self, remote: Address, sock: socket.socket, port: int = 0, *, connecting: bool) -> None:
         super().__init__(remote)
         self.sock = sock
+        self.port = port  # of a dial: what is dialled
         self.connecting = connecting
         self.queue: deque[bytes | memoryview] | None = None
         self.introduction: bytearray | None = None
@@ -64,8 +73,12 @@ class TcpLink(Link):
 class TcpNetwork:
     """The nodes that can be reached, and what their dials share in this process."""
 
-    def __init__(self, endpoints: Mapping[Address, Endpoint]) -> None:
-        self.endpoints = endpoints
+    def __init__(self, endpoints: Mapping[Address, Endpoint], *, introduce: bool = False) -> None:
+        self.endpoints: dict[Address, Endpoint] = {}
+        self.introduce = introduce
+        self.node_at: dict[str, Address] = {}
+        self.attached: dict[TcpLinks, None] = {}
+        self._can_sign: bool | None = None
         self.dials_left = PROCESS_DIALS
         self.buffer = memoryview(bytearray(RECEIVE))
         """What a socket is read into: most reads are of a few dozen octets."""
@@ -76,22 +89,44 @@ class TcpNetwork:
         """Nodes that stopped to accept when descriptors ran out."""
         self.waiting: deque[TcpLinks] = deque()
         """Nodes with dials that the budget holds back, first come first served."""
-        hosts = {host for host, _ in endpoints.values()}
-        self.introduce = len(hosts) < len(endpoints)
-        self.node_at = {} if self.introduce else {host: address for address, (host, _) in endpoints.items()}
+        self.learn(endpoints)
 
-    def attach(self, address: Address) -> TcpLinks:
-        """Listen on behalf of a node. Raises OSError when its endpoint is taken."""
-        return TcpLinks(self, address)
+    def learn(self, endpoints: Mapping[Address, Endpoint]) -> None:
+        """More nodes can be reached."""
+        self.endpoints.update(endpoints)
+        if not self.introduce:
+            self.node_at.update((host, address) for address, (host, _) in endpoints.items())
+        for links in self.attached:
+            links.sign(endpoints)
+
+    def attach(self, address: Address, port: int = DEFAULT_PORT) -> TcpLinks:
+        """Listen on behalf of a node. Raises OSError when its endpoint is taken, or when it has none."""
+        links = TcpLinks(self, address, port)
+        self.attached[links] = None
+        return links
+
+    def lacks(self, options: LinkOptions) -> str:
+        """Why connections like this cannot be had here; "" when they can."""
+        if options.password is not None and self._can_sign is None:
+            self._can_sign = can_sign()
+        return lacks(options, one_address=self.introduce, signs=bool(self._can_sign))
 
 
 class TcpLinks:
     """The connections of one node; implements ``links.Links``."""
 
-    def __init__(self, network: TcpNetwork, address: Address) -> None:
+    def __init__(self, network: TcpNetwork, address: Address, port: int) -> None:
+        if address not in network.endpoints:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         self._network = network
         self._address = address
-        self._host, port = network.endpoints[address]
+        self._port = port
+        self._host, base = network.endpoints[address]
+        self._options: Mapping[Address, LinkOptions] = {}
+        self._keys: dict[str, str] = {}
+        """What the listener's kernel knows: host -> password."""
+        self._refused: dict[Address, str] = {}
+        """Neighbours whose options cannot be had, and why."""
         self._links: dict[int, TcpLink] = {}
         self._dialling = 0
         self._dials: deque[TcpLink] = deque()
@@ -107,7 +142,8 @@ class TcpLinks:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # What it accepts inherits this.
             self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._listener.bind((self._host, port))
+            self._listener.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, LISTENER_TTL)
+            self._listener.bind((self._host, base if network.introduce else real_port(base, port)))
             self._listener.listen(BACKLOG)
             self._poller = select.epoll()
         except OSError:
@@ -117,15 +153,39 @@ class TcpLinks:
 
     # --- Links ------------------------------------------------------------------------------------------------------
 
-    def dial(self, remote: Address) -> TcpLink:
+    def expect(self, options: Mapping[Address, LinkOptions]) -> None:
+        self._options = options
+        self._refused = {
+            address: why for address, each in options.items() if (why := self._network.lacks(each))
+        }
+        self.sign({*options, *(self._network.node_at[host] for host in self._keys)})
+
+    def sign(self, neighbours: Iterable[Address]) -> None:
+        """Bring the listener's keys up to date."""
+        for address in neighbours:
+            endpoint = self._network.endpoints.get(address)
+            password = self._options.get(address, PLAIN).password or ""
+            if endpoint is None or address in self._refused or self._keys.get(endpoint[0], "") == password:
+                continue
+            try:
+                set_key(self._listener, endpoint[0], password)
+            except OSError as error:
+                # Keys are kernel memory, of which a socket may have net.core.optmem_max.
+                self._refused[address] = f"TCP MD5 signature: {os.strerror(error.errno or 0)}"
+                continue
+            self._keys.pop(endpoint[0], None)
+            if password:
+                self._keys[endpoint[0]] = password
+
+    def dial(self, remote: Address, port: int = DEFAULT_PORT) -> TcpLink:
         try:
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
-            link = TcpLink(remote, self._network.nothing, connecting=True)
+            link = TcpLink(remote, self._network.nothing, port, connecting=True)
             link.error = os.strerror(error.errno or 0)
             self._fail_dial(link)
             return link
-        link = TcpLink(remote, sock, connecting=True)
+        link = TcpLink(remote, sock, port, connecting=True)
         self._dials.append(link)
         self._dial_more()
         return link
@@ -165,6 +225,7 @@ class TcpLinks:
             self._scope.cancel()
 
     def shut(self) -> None:
+        self._network.attached.pop(self, None)
         for link in [*self._links.values(), *self._dials]:
             link.sock.close()
         self._network.dials_left += self._dialling
@@ -261,6 +322,9 @@ class TcpLinks:
             sock.setblocking(False)
             node = self._network.node_at.get(host, Address(b""))
             link = TcpLink(node, sock, connecting=False)
+            if not self._network.introduce and self._prepare(link, accepted=True):
+                sock.close()
+                continue
             self._links[sock.fileno()] = link
             self._poller.register(sock, _IN)
             if self._network.introduce:
@@ -279,10 +343,14 @@ class TcpLinks:
         assert link.introduction is not None
         link.introduction += data
         size = len(self._address)
-        if len(link.introduction) < size:
+        if len(link.introduction) < size + 2:
             return
-        rest = bytes(link.introduction[size:])
+        port = int.from_bytes(link.introduction[size : size + 2], "big")
+        rest = bytes(link.introduction[size + 2 :])
         link.remote = Address(bytes(link.introduction[:size]))
+        if port != self._port or self._prepare(link, accepted=True):
+            self._drop(link)
+            return
         link.introduction = None
         del self._strangers[link]
         events.append((link, LinkChange.ACCEPTED))
@@ -300,10 +368,19 @@ class TcpLinks:
                 return
             self._connect(self._dials.popleft())
 
+    def _prepare(self, link: TcpLink, *, accepted: bool) -> str:
+        """Give a connection what its neighbour's options say. Returns why that cannot be."""
+        refused = self._refused.get(link.remote, "")
+        options = self._options.get(link.remote, PLAIN)
+        if refused or (options is PLAIN and not accepted):
+            return refused
+        host, _ = self._network.endpoints.get(link.remote, ("", 0))
+        return set_options(link.sock, options, host, accepted=accepted)
+
     def _connect(self, link: TcpLink) -> None:
         endpoint = self._network.endpoints.get(link.remote)
-        if endpoint is None:
-            link.error = "No route to host"
+        link.error = "No route to host" if endpoint is None else self._prepare(link, accepted=False)
+        if endpoint is None or link.error:
             self._fail_dial(link)
             return
         sock = link.sock
@@ -313,7 +390,8 @@ class TcpLinks:
             # every other neighbour, and 200 nodes do not exhaust 28,000 of them.
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((self._host, 0))
-        result = sock.connect_ex(endpoint)
+        host, base = endpoint
+        result = sock.connect_ex((host, base if self._network.introduce else real_port(base, link.port)))
         if result and result not in _NOT_NOW:
             link.error = os.strerror(result)
             self._fail_dial(link)
@@ -354,7 +432,7 @@ class TcpLinks:
     def _is_connected(self, link: TcpLink, events: list[LinkEvent]) -> None:
         link.connecting = False
         if self._network.introduce:
-            self.send(link, self._address)
+            self.send(link, self._address + link.port.to_bytes(2, "big"))
         events.append((link, LinkChange.CONNECTED))
 
     def _dial_ended(self, link: TcpLink) -> None:

@@ -44,7 +44,8 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         network = MemoryNetwork(random.Random(1), delay=0.0001, fragment=fragment, capacity=1 << 16)
     else:
         one_address = request.param == "tcp-one-address"
-        network = TcpNetwork(loopback_endpoints((ONE, OTHER, THIRD, NOBODY), one_address=one_address))
+        endpoints = loopback_endpoints((ONE, OTHER, THIRD, NOBODY), one_address=one_address)
+        network = TcpNetwork(endpoints, introduce=one_address)
     world = World(network)
     yield world
     for links in world.nodes:

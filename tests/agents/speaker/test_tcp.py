@@ -14,7 +14,7 @@ import trio
 from agents.speaker.links import LinkChange
 from agents.speaker.tcp import MAX_STRANGERS, NODE_DIALS, PROCESS_DIALS, Endpoint, TcpLinks, TcpNetwork
 from protocol.prefix import Address
-from tests.strategies.network import free_ports, loopback_endpoints
+from tests.strategies.network import loopback_endpoints
 from tests.strategies.speaker import host
 
 ONE, OTHER = host(1), host(2)
@@ -88,15 +88,14 @@ async def test_a_node_calls_from_its_own_address(nodes: Nodes) -> None:
 
 
 async def test_an_introduction_in_pieces(nodes: Nodes) -> None:
-    """Where all share 127.0.0.1 the first four bytes say who calls; until then nothing has happened."""
-    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True))
-    assert network.introduce
+    """Where all share 127.0.0.1 the first six bytes say who calls, and whom; until then nothing has happened."""
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True), introduce=True)
     one = nodes.attach(network, ONE)
     with caller("127.0.0.1", network.endpoints[ONE]) as sock:
         await nothing(one)
         sock.send(OTHER[:3])
         await nothing(one)
-        sock.send(OTHER[3:] + b"hello")
+        sock.send(OTHER[3:] + (179).to_bytes(2, "big") + b"hello")
         (link, what), (same, data) = await one.wait(trio.current_time() + 5)
         assert (what, link.remote, same is link, data) == (LinkChange.ACCEPTED, OTHER, True, b"hello")
         sock.send(b"more")
@@ -104,7 +103,7 @@ async def test_an_introduction_in_pieces(nodes: Nodes) -> None:
 
 
 async def test_who_hangs_up_before_the_introduction_was_never_there(nodes: Nodes) -> None:
-    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True))
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True), introduce=True)
     one = nodes.attach(network, ONE)
     before = descriptors()
     for said in (b"", OTHER[:2]):
@@ -247,7 +246,7 @@ async def test_dials_are_paced_by_node_and_by_process(nodes: Nodes) -> None:
         assert list(network.waiting) == [nodes.attached[4]]
 
         # The neighbour hears again. Those under way are given up, which lets the others go.
-        endpoints[target] = good[target]
+        network.learn({target: good[target]})
         listener = nodes.attach(network, target)
         for links, theirs in dialled.items():
             for link in theirs[:NODE_DIALS] if links._dialling else ():
@@ -301,12 +300,6 @@ async def test_the_budget_of_a_node_that_goes_away_is_the_others(nodes: Nodes) -
         assert network.dials_left == 0
 
 
-def test_endpoints_that_differ_by_port_need_introductions() -> None:
-    one, other = free_ports(2, "127.0.0.1")
-    assert TcpNetwork({ONE: ("127.0.0.1", one), OTHER: ("127.0.0.1", other)}).introduce
-    assert not TcpNetwork({ONE: ("127.77.0.1", one), OTHER: ("127.77.0.2", one)}).introduce
-
-
 # --- when descriptors run out -----------------------------------------------------------------------------------------
 
 
@@ -353,14 +346,14 @@ async def test_without_a_descriptor_who_calls_waits_and_nobody_spins(
 
 
 async def test_of_too_many_who_do_not_introduce_themselves_the_oldest_goes(nodes: Nodes) -> None:
-    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True))
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True), introduce=True)
     one = nodes.attach(network, ONE)
     callers = [caller("127.0.0.1", network.endpoints[ONE]) for _ in range(MAX_STRANGERS + 1)]
     try:
         assert await one.wait(trio.current_time() + 5) == []
         callers[0].settimeout(5)
         assert callers[0].recv(1) == b""
-        callers[-1].sendall(OTHER)
+        callers[-1].sendall(OTHER + (179).to_bytes(2, "big"))
         assert await soon(one) == [LinkChange.ACCEPTED]
     finally:
         for each in callers:
