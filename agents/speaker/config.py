@@ -24,6 +24,8 @@ MAX_PRIORITY = 2147483647
 """BIRD's INTMAX: Calico carries a route's priority as LOCAL_PREF = INTMAX - priority."""
 NORMAL_PRIORITY = 1024
 DEFAULT_PORT = 179
+UPLINK = "eth0"
+"""A node's only wire to the others: what BIRD's ifname is for a route through one of them."""
 
 CommunityValue = int | tuple[int, int, int]
 """A community of RFC 1997 as one 32-bit number, or a large one of RFC 8092."""
