@@ -22,7 +22,6 @@ Follows libcalico-go/lib/ipam/ipam.go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -70,7 +69,8 @@ LOOKS: Final = 64
 """Blocks looked at one by one before all are listed: a listed block costs a fifth of one asked for, and in a pool that
 is nearly full there are a thousand of them."""
 
-NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
+"""The label that Kubernetes puts on every namespace."""
 
 
 @attrs.frozen
@@ -124,17 +124,17 @@ class Allocator:
         handle_id: str,
         attributes: Mapping[str, str],
         use: Use = "Workload",
-        namespace_labels: Mapping[str, str] = NO_LABELS,
+        namespace: str = "",
         pools: Sequence[str] = (),
     ) -> Assignment:
-        """Up to ``count`` addresses; fewer is no error. Raises NoPoolError, DatastoreError."""
+        """Up to ``count`` addresses; fewer is no error. ``namespace`` is a pod's. Raises NoPoolError, DatastoreError."""
         async with self._one_at_a_time:
             chosen = self.pools().select(
                 family,
                 use=use,
                 node=self._node,
                 node_labels=self._labels(),
-                namespace_labels=namespace_labels,
+                namespace_labels=self._namespace_labels(namespace),
                 names=pools,
             )
             return await self._auto_assign(
@@ -435,3 +435,10 @@ class Allocator:
         if resource is None:
             raise IPAMError(f"there is no Node resource {self._node}")
         return resource.metadata.labels
+
+    def _namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Nobody has to write down a namespace that is nothing but a name. Tunnels have none, and no labels."""
+        if not namespace:
+            return {}
+        resource = self._view.get("Namespace", namespace)
+        return {NAMESPACE_NAME: namespace, **(resource.metadata.labels if resource is not None else {})}

@@ -30,6 +30,11 @@ _ORCHESTRATOR = "k8s"
 _ENDPOINT = "eth0"
 
 
+def handle_of(container_id: str) -> str:
+    """The handle by which a pod's addresses are assigned and released."""
+    return f"{_NETWORK}.{container_id}"
+
+
 class Cni:
     """``families`` are those a pod gets an address of, in order (CNI's assign_ipv4 and assign_ipv6)."""
 
@@ -51,7 +56,7 @@ class Cni:
     async def add(self, pod: str, namespace: str = "default") -> WorkloadEndpoint:
         """Raises IPAMError when there is no address, AlreadyExists when there is such a pod, DatastoreError."""
         container_id = f"{self._rng.getrandbits(256):064x}"
-        handle_id = f"{_NETWORK}.{container_id}"
+        handle_id = handle_of(container_id)
         try:
             addresses = await self._addresses(handle_id, pod, namespace)
             created = await self._datastore.create(self._endpoint(pod, namespace, container_id, addresses))
@@ -67,13 +72,15 @@ class Cni:
         endpoint = await self._datastore.get("WorkloadEndpoint", name, namespace)
         assert isinstance(endpoint, WorkloadEndpoint)
         await self._datastore.delete(endpoint)
-        await self._release(f"{_NETWORK}.{endpoint.spec.container_id}")
+        await self._release(handle_of(endpoint.spec.container_id))
 
     async def _addresses(self, handle_id: str, pod: str, namespace: str) -> list[Address]:
         owner = {"pod": pod, "namespace": namespace, "node": self._node}
         addresses: list[Address] = []
         for family in self._families:
-            got = await self._allocator.auto_assign(family, 1, handle_id=handle_id, attributes=owner)
+            got = await self._allocator.auto_assign(
+                family, 1, handle_id=handle_id, attributes=owner, namespace=namespace
+            )
             if not got.addresses:
                 raise IPAMError(f"{namespace}/{pod} on {self._node}: {got}")
             addresses += got.addresses

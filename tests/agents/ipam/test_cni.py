@@ -11,7 +11,8 @@ from agents.syncer import Datastore, Resources
 from cluster.datastore.local import LocalDatastore
 from protocol.prefix import IPV4, IPV6
 from protocol.sync.errors import AlreadyExists, DatastoreError, NotFound
-from protocol.v3.metadata import Resource
+from protocol.v3.core import Namespace
+from protocol.v3.metadata import Metadata, Resource
 from tests.deterministic import run_deterministic
 from tests.strategies.ipam import World, ipam, names, node, nodes, pool
 
@@ -158,3 +159,27 @@ def test_the_same_seed_makes_the_same_containers() -> None:
 
     assert containers(1) == containers(1) != containers(2)
     assert all(len(one) == 64 for one in containers(1))
+
+
+async def test_a_pool_serves_the_namespaces_that_it_selects() -> None:
+    world = World(
+        pool("10.1.0.0/26", "gold", namespace_selector="tier == 'gold'"),
+        pool("10.2.0.0/26", "lab", namespace_selector="kubernetes.io/metadata.name == 'lab'"),
+        pool(
+            "10.3.0.0/26", "others", namespace_selector="!has(tier) && kubernetes.io/metadata.name != 'lab'"
+        ),
+        Namespace(Metadata("rich", labels={"tier": "gold"})),
+        node("node-001"),
+    )
+    cni = world.cni("node-001")
+
+    async def network(pod: str, namespace: str) -> str:
+        (text,) = (await cni.add(pod, namespace)).spec.ip_networks
+        return text.rpartition(".")[0]
+
+    assert await network("a", "rich") == "10.1.0"
+    assert await network("b", "lab") == "10.2.0", "nobody has to write down what is only a name"
+    assert await network("c", "poor") == "10.3.0"
+    (old,) = world.store.list("Namespace")
+    world.store.update({**old, "metadata": {**old["metadata"], "labels": {}}})
+    assert await network("d", "rich") == "10.3.0"
