@@ -1,7 +1,7 @@
 """The forwarding table of one node: what its kernel would hold.
 
 Owns ``FibRoute`` (one entry), ``Routes`` (the entries of a process, interned) and ``Fib`` (programmed routes,
-longest-prefix match). Routes come from two programs, as in a Calico node: Felix (workload /32s) and BIRD's kernel
+longest-prefix match). Routes come from two programs, as in a Calico node: Felix (workloads; tunnels) and BIRD's kernel
 protocol (blocks of other nodes, the blackholes of this node's own). They are kept apart, so that neither can
 delete what the other programmed; for one prefix Felix's route wins, as a workload's route does in the kernel.
 
@@ -23,18 +23,26 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from protocol.prefix import Address, Prefix, address_family, make_prefix
+from protocol.prefix import IPV4, IPV6, Address, Prefix, address_family, make_prefix
 
 
 class RouteKind(enum.Enum):
     VIA = "via"  # unicast through one or more gateways (more than one: ECMP)
     BLACKHOLE = "blackhole"
+    UNREACHABLE = "unreachable"  # BIRD's, where a next hop leads nowhere
     DEVICE = "dev"  # scope link, on a workload's interface
+
+
+TUNL0 = "tunl0"
+VXLAN = {IPV4: "vxlan.calico", IPV6: "vxlan-v6.calico"}
+"""The tunnels of a node, by Calico's names."""
 
 
 @attrs.frozen(cache_hash=True)
 class FibRoute:
-    """One kernel route. ``gateways`` are sorted and non-empty for VIA; ``device`` is set for DEVICE."""
+    """One kernel route. ``gateways`` are sorted and non-empty for VIA; ``device`` is set for DEVICE, and for VIA through
+    a tunnel: other gateways are neighbours on the node's own network.
+    """
 
     kind: RouteKind
     gateways: tuple[Address, ...] = ()
@@ -42,10 +50,11 @@ class FibRoute:
 
 
 BLACKHOLE = FibRoute(RouteKind.BLACKHOLE)
+UNREACHABLE = FibRoute(RouteKind.UNREACHABLE)
 
 
-def via(gateways: tuple[Address, ...]) -> FibRoute:
-    return FibRoute(RouteKind.VIA, gateways=tuple(sorted(gateways)))
+def via(gateways: tuple[Address, ...], device: str = "") -> FibRoute:
+    return FibRoute(RouteKind.VIA, gateways=tuple(sorted(gateways)), device=device)
 
 
 def device(name: str) -> FibRoute:
@@ -59,15 +68,18 @@ class Routes:
     """
 
     def __init__(self) -> None:
-        self._via: dict[tuple[Address, ...], FibRoute] = {}
+        self._via: dict[str, dict[tuple[Address, ...], FibRoute]] = {"": {}}
 
-    def via(self, gateways: tuple[Address, ...]) -> FibRoute:
-        """``fib.via(gateways)``, always the same object for the same set of gateways."""
-        route = self._via.get(gateways)
+    def via(self, gateways: tuple[Address, ...], device: str = "") -> FibRoute:
+        """``fib.via(gateways, device)``, always the same object for the same set of gateways."""
+        known = self._via.get(device)
+        if known is None:
+            known = self._via[device] = {}
+        route = known.get(gateways)
         if route is None:
-            route = via(gateways)
-            route = self._via.setdefault(route.gateways, route)
-            self._via[gateways] = route
+            route = via(gateways, device)
+            route = known.setdefault(route.gateways, route)
+            known[gateways] = route
         return route
 
 
