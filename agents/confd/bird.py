@@ -283,14 +283,15 @@ def _ipam(policy: ExportPolicy, kernel: KernelPolicy, family: int) -> Iterator[s
 
 
 def _export(policy: ExportPolicy) -> Iterator[str]:
-    tunnels = ("*.cali", "*.calico", *(("tunl0",) if policy.tunnel_kept else ()))
+    tunnels = ("*.cali", "*.calico", "tunl0") if policy.tunnel_kept else ("*.cali", "*.calico")
+    interface = " || ".join(f'(ifname ~ "{pattern}")' for pattern in tunnels)
     yield "function calico_export_to_bgp_peers(bool internal_peer) {"
     yield "  # The first accept or reject ends the filter that has called this."
     for cidr in policy.export_disabled:
         yield f"  if (net ~ {format_prefix(cidr)}) then {{ reject; }} # BGP export is disabled."
     yield "  if (internal_peer) then {"
     yield "    if (defined(ifname)) then {"
-    yield f"      if ({' || '.join(f'''(ifname ~ "{pattern}")''' for pattern in tunnels)}) then {{"
+    yield f"      if ({interface}) then {{"
     yield "        reject;"
     yield "      }"
     yield "    }"
