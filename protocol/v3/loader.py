@@ -1,6 +1,6 @@
 """Manifests to resources: files, directories and standard input, and every error at once with its place.
 
-Owns ``load`` (paths), ``parse`` (texts), ``Loaded`` and ``ManifestError``.
+Owns ``load`` (paths), ``load_for_cluster`` (paths, for one that runs), ``parse`` (texts), ``Loaded`` and ``ManifestError``.
 
 Flow: texts -> documents (``yamltree``) -> single resources, lists taken apart -> ``validate.resource_of`` for each ->
 ``rules.conflicts`` for all. Every step goes on after a fault, and nothing is returned when there was one: the
@@ -30,7 +30,7 @@ from protocol.v3.rules import Fault, format_path
 from protocol.v3.validate import InvalidResource, resource_of
 from protocol.v3.yamltree import Map, Seq, SyntaxFault, Tree
 
-__all__ = ["Loaded", "ManifestError", "Place", "Problem", "load", "parse"]
+__all__ = ["Loaded", "ManifestError", "Place", "Problem", "load", "load_for_cluster", "parse"]
 
 STDIN = "-"
 DEFAULT_NAMESPACE = "default"
@@ -84,18 +84,30 @@ def load(sources: Sequence[str], stdin: bytes = b"") -> Loaded:
 
     Raises ManifestError, also for files that cannot be read.
     """
-    texts: list[tuple[str, str | Problem]] = []
+    return _load(_texts(sources, stdin), created=True)
+
+
+def load_for_cluster(
+    sources: Sequence[str], stdin: bytes = b"", *, namespace: str = DEFAULT_NAMESPACE
+) -> Loaded:
+    """The same for a cluster that has resources already: what a document needs or collides with may be there, so each
+    must only be right by itself, and a ``resourceVersion`` says which state of it is meant. ``namespace`` is where
+    resources are that do not say it.
+    """
+    return _load(_texts(sources, stdin), created=False, namespace=namespace)
+
+
+def _texts(sources: Sequence[str], stdin: bytes) -> Iterator[tuple[str, str | Problem]]:
     for source in sources:
         if source == STDIN:
-            texts.append(("<stdin>", _decode("<stdin>", stdin)))
+            yield "<stdin>", _decode("<stdin>", stdin)
         else:
-            texts.extend((str(path), _read(path)) for path in _files(Path(source)))
-    return _load(texts)
+            yield from ((str(path), _read(path)) for path in _files(Path(source)))
 
 
 def parse(text: str, name: str = "<text>") -> Loaded:
     """The same for a text in hand; ``name`` stands for the file in messages."""
-    return _load([(name, text)])
+    return _load([(name, text)], created=True)
 
 
 def _files(path: Path) -> list[Path]:
@@ -172,7 +184,9 @@ class _Candidate:
         )
 
 
-def _load(texts: Iterable[tuple[str, str | Problem]]) -> Loaded:
+def _load(
+    texts: Iterable[tuple[str, str | Problem]], *, created: bool, namespace: str = DEFAULT_NAMESPACE
+) -> Loaded:
     files: dict[str, int] = {}  # for the order of the report
     problems: list[Problem] = []
     resources: list[Resource] = []
@@ -189,7 +203,7 @@ def _load(texts: Iterable[tuple[str, str | Problem]]) -> Loaded:
                 continue
             problems += _duplicate_keys(found)
             try:
-                resource = _as_created(resource_of(found.doc))
+                resource = _as_sent(resource_of(found.doc), namespace, created=created)
             except InvalidResource as error:
                 problems += map(found.problem, error.faults)
                 if found.key is None:
@@ -201,7 +215,7 @@ def _load(texts: Iterable[tuple[str, str | Problem]]) -> Loaded:
             candidates.append(found)
 
     places = tuple(Place(candidate.file, candidate.tree.line) for candidate in candidates)
-    for conflict in rules.conflicts(entries, lambda index: str(places[index])):
+    for conflict in rules.conflicts(entries, lambda index: str(places[index])) if created else ():
         problems.append(candidates[conflict.index].problem(Fault(conflict.path, conflict.message)))
     if problems:
         raise ManifestError(sorted(problems, key=lambda problem: (files[problem.file], problem.line)))
@@ -279,12 +293,12 @@ def _duplicate_keys(candidate: _Candidate) -> Iterator[Problem]:
         )
 
 
-def _as_created(resource: Resource) -> Resource:
+def _as_sent(resource: Resource, namespace: str, *, created: bool) -> Resource:
     """Without what only a server writes, and in a namespace when its kind needs one."""
     metadata = attrs.evolve(
         resource.metadata,
-        namespace=resource.metadata.namespace or (DEFAULT_NAMESPACE if resource.namespaced else ""),
-        resource_version="",
+        namespace=resource.metadata.namespace or (namespace if resource.namespaced else ""),
+        resource_version="" if created else resource.metadata.resource_version,
         uid="",
         creation_timestamp="",
         generation=None,
