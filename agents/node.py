@@ -1,24 +1,30 @@
-"""One node: a Felix, a confd, a BIRD and a CNI plugin around one forwarding table.
+"""One node: a Felix, a confd, a BIRD for each address family and a CNI plugin around one forwarding table.
 
-Owns ``Host``, what the nodes of one process share, and ``Node``, one of them. A node is one task and one event loop:
+Owns ``Host``, what the nodes of one process share, and ``Node``, one of them. A node is one task and one event loop for
+each family; bird and bird6 know nothing of each other:
 
-    datastore ─ View ─┬─ confd ─► SpeakerConfig ─► Speaker ◄──► Links ◄──► other nodes
-                      └─ Felix ─► device routes ─► Fib ◄── Loc-RIB of the Speaker
+    datastore ─ View ─┬─ confd ─► SpeakerConfig ─► Speaker ◄──► Links ◄──► other nodes     IPv4, and the same for IPv6
+                      └─ Felix ─► device routes ─► Fib ◄── Loc-RIB of the Speakers
 
 Whatever changed, ``_reconcile`` takes the configuration and the workloads as they are now; what that means is found
 by difference, so the order in which changes came plays no part.
 
 A cancelled node is a power cut: connections break, nothing is said, nothing is cleaned up in the datastore. A node that
-has no address (or no Node resource) has a Felix and no BIRD until it has one; one whose address changes moves there
-with all its sessions.
+has no address of a family (or no resource) has no BIRD of it until it has one; one whose address or port changes moves
+there with its sessions of that family. A node that cannot listen where it should is down, all of it, as one is that
+calico-node's startup finds in conflict; it tries again.
+
+A Router of the lab is a node too: confd derives its configuration, and it has no workloads.
 
 Left out: who starts nodes (``cluster``), what a node is asked (``agents.speaker.inspect``).
 """
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import cast
 
 import attrs
@@ -29,26 +35,50 @@ from agents.dataplane.fib import Fib, FibRoute, Routes
 from agents.felix.routes import device_routes, learned
 from agents.ipam.allocator import Allocator
 from agents.ipam.cni import Cni
+from agents.journal import Event, Journal
 from agents.speaker import agent
-from agents.speaker.links import Links, Network
+from agents.speaker.config import DEFAULT_PORT, SpeakerConfig
+from agents.speaker.links import Links, Network, options_of
 from agents.speaker.speaker import Speaker
 from agents.syncer import Datastore, View
 from protocol.bgp.wire import Codec
-from protocol.prefix import Address, Prefix, network_address, parse_prefix
+from protocol.prefix import (
+    IPV4,
+    IPV6,
+    Address,
+    Prefix,
+    family_of,
+    format_address,
+    network_address,
+    parse_address,
+    parse_prefix,
+)
 from protocol.sync.messages import NODE_KINDS
+from protocol.v3.ippool import IPPool
+from protocol.v3.lab import Router
 from protocol.v3.metadata import Key
+from protocol.v3.node import Node as NodeResource
 from protocol.v3.workload import WorkloadEndpoint
+
+FAMILIES = (IPV4, IPV6)
+
+RETRY = 5.0
+"""Seconds after which a node that could not listen tries again."""
 
 
 @attrs.define(kw_only=True)
 class Host:
-    """What the nodes of one process share. ``wall`` is Unix time, for what people and the datastore are told."""
+    """What the nodes of one process share. ``wall`` is Unix time, for what people and the datastore are told.
+
+    ``health`` is called when a node goes down or comes back: its name, and why, or "".
+    """
 
     view: View
     datastore: Datastore
     network: Network
     confd: Confd
     wall: Callable[[], float]
+    health: Callable[[str, str], None] = lambda name, reason: None
     seed: int = 0
     codec: Codec = attrs.field(factory=Codec)
     routes: Routes = attrs.field(factory=Routes)
@@ -66,60 +96,39 @@ class Host:
 
 
 class Node:
-    """See the module. ``speaker`` and ``links`` are None while the node has no address."""
+    """See the module. ``speakers`` and ``links`` have the families of which a BIRD works."""
 
     def __init__(self, name: str, host: Host) -> None:
         self.name = name
         self.host = host
         self.fib = Fib()
-        self.speaker: Speaker | None = None
-        self.links: Links | None = None
+        self.journal = Journal(host.wall)
+        self.speakers: dict[int, Speaker] = {}
+        self.links: dict[int, Links] = {}
+        self.down: dict[int, str] = {}
+        """Families whose address cannot be listened on, and why; while there is one nothing of the node works."""
         self._bgp_wanted = False
-        self._bgp_started = False
-        self._changed = trio.Event()
-        self._dirty = True
+        self._bgp_started: set[int] = set()
+        self._changed = {family: trio.Event() for family in FAMILIES}
+        self._dirty = {*FAMILIES}
+        self._felix_dirty = True
+        self._felix_routes: dict[Prefix, FibRoute] = {}
+        self._notes: dict[int, tuple[str, ...]] = {}
         self._rng = random.Random(f"{host.seed}/{name}")
         self._allocator = Allocator(node=name, view=host.view, datastore=host.datastore, wall=host.wall)
-        self._cni = Cni(node=name, allocator=self._allocator, datastore=host.datastore, rng=self._rng)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Live until cancelled. Started when neighbours can connect. Raises OSError when the endpoint is taken."""
-        started = False
-        while True:
-            config = self.host.confd.derive(self.name)
-            self.fib = Fib()  # what BIRD learned goes with it
-            if config is not None:
-                self.links = self.host.network.attach(config.address)
-                self.speaker = Speaker(
-                    config,
-                    fib=self.fib,
-                    routes=self.host.routes,
-                    codec=self.host.codec,
-                    rng=self._rng,
-                    now=trio.current_time(),
-                )
-                self._dirty = True
-                self._bgp_started = False
-            if not started:
-                started = True
-                task_status.started()
-            if self.speaker is not None and self.links is not None:
-                try:
-                    await agent.run(self.speaker, self.links, self._reconcile)
-                finally:
-                    self.links.shut()
-                    self.speaker = self.links = None
-            else:
-                self.fib.set_felix(self._workloads())
-                self._changed = trio.Event()
-                await self._changed.wait()
+        """Live until cancelled. Started when neighbours can connect, or it is known that they cannot (``down``)."""
+        async with trio.open_nursery() as nursery:
+            for family in FAMILIES:
+                await nursery.start(self._run_bird, family)
+            task_status.started()
 
     def wake(self) -> None:
         """Something in the View concerns this node."""
-        self._dirty = True
-        self._changed.set()
-        if self.links is not None:
-            self.links.wake()
+        self._felix_dirty = True
+        for family in FAMILIES:
+            self._wake_bird(family)
 
     def start_bgp(self) -> None:
         """Dial and accept from now on. Until then a node listens, so that neighbours that start first find it."""
@@ -127,39 +136,211 @@ class Node:
         self.wake()
 
     async def add_pod(self, name: str, namespace: str = "default") -> Address:
-        """CNI ADD. Raises IPAMError or DatastoreError."""
-        endpoint = await self._cni.add(name, namespace)
+        """CNI ADD; the first of the pod's addresses. Raises IPAMError or DatastoreError."""
+        endpoint = await self._cni(self._pod_families()).add(name, namespace)
         return network_address(parse_prefix(endpoint.spec.ip_networks[0]))
 
     async def delete_pod(self, name: str, namespace: str = "default") -> None:
         """CNI DEL. Raises NotFound."""
-        await self._cni.delete(name, namespace)
+        await self._cni(FAMILIES).delete(name, namespace)
 
     @property
     def allocator(self) -> Allocator:
         """The node's IPAM, for claiming and releasing blocks by hand."""
         return self._allocator
 
-    def _reconcile(self) -> bool:
-        """Bring speaker and FIB to what the View says now; False when the node has moved or is no more."""
-        if not self._dirty:
+    @property
+    def established(self) -> int:
+        return sum(speaker.established for speaker in self.speakers.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is wrong with the node, or with what it was told."""
+        found = dict.fromkeys(self.down.values())
+        for family in FAMILIES:
+            config = self._config(family)
+            if config is not None:
+                found.update(dict.fromkeys(config.notes))
+                found.update(dict.fromkeys(self._refusals(config)))
+        return tuple(found)
+
+    # --- a BIRD -----------------------------------------------------------------------------------------------------
+
+    async def _run_bird(
+        self, family: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        last = Address(b"")
+        while True:
+            self._changed[family] = trio.Event()
+            self._felix()
+            config = self._config(family)
+            works = config is not None and config.enabled and self._listen(family, config)
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            if config is None or not works:
+                with trio.move_on_after(RETRY if family in self.down else float("inf")):
+                    await self._changed[family].wait()
+                continue
+            if last and last != config.address:
+                moved = f"from {format_address(last)} to {format_address(config.address)}"
+                self.journal.add([Event("AddressMoved", moved)])
+            last = config.address
+            speaker, links = self._start_speaker(config), self.links[family]
+            try:
+                await agent.run(speaker, links, partial(self._reconcile, speaker))
+            finally:
+                links.shut()
+                del self.speakers[family], self.links[family]
+                self.fib.forget(family)
+
+    def _listen(self, family: int, config: SpeakerConfig) -> bool:
+        """Whether the BIRD of the family can work: it can have its endpoint, and nothing else is wrong."""
+        try:
+            links = self.host.network.attach(config.address, config.listen_port or DEFAULT_PORT)
+        except OSError as error:
+            self._is_down(family, self._why_down(config, error))
+            return False
+        self._is_up(family)
+        if self.down:
+            links.shut()
+            return False
+        self.links[family] = links
+        return True
+
+    def _start_speaker(self, config: SpeakerConfig) -> Speaker:
+        speaker = self.speakers[config.family] = Speaker(
+            config,
+            fib=self.fib,
+            routes=self.host.routes,
+            codec=self.host.codec,
+            rng=self._rng,
+            now=trio.current_time(),
+        )
+        self._dirty.add(config.family)
+        self._bgp_started.discard(config.family)
+        return speaker
+
+    def _reconcile(self, speaker: Speaker) -> bool:
+        """Bring speaker and FIB to what the View says now; False when this BIRD's time here is over."""
+        family = speaker.config.family
+        if family not in self._dirty:
             return True
-        self._dirty = False
-        speaker = self.speaker
-        assert speaker is not None
-        config = self.host.confd.derive(self.name)
-        if config is None or config.address != speaker.config.address:
+        self._dirty.discard(family)
+        config = self._config(family)
+        if self.down or config is None or _endpoint(config) != _endpoint(speaker.config):
             return False
         now = trio.current_time()
-        routes = self._workloads()
-        self.fib.set_felix(routes)
+        self._felix()
         speaker.configure(config, now)
-        speaker.set_workloads(learned(routes), now)
-        if self._bgp_wanted and not self._bgp_started:
-            self._bgp_started = True
+        speaker.set_workloads(learned(self._felix_routes, family), now)
+        if self._bgp_wanted and family not in self._bgp_started:
+            self._bgp_started.add(family)
             speaker.start(now)
         return True
+
+    def _wake_bird(self, family: int) -> None:
+        self._dirty.add(family)
+        self._changed[family].set()
+        if family in self.links:
+            self.links[family].wake()
+
+    # --- up and down ------------------------------------------------------------------------------------------------
+
+    def _is_down(self, family: int, reason: str) -> None:
+        if self.down.get(family) == reason:
+            return
+        self.down[family] = reason
+        self.journal.add([Event("NodeDown", reason, warning=True)])
+        self._health_changed(family)
+
+    def _is_up(self, family: int) -> None:
+        if self.down.pop(family, None) is not None:
+            if not self.down:
+                self.journal.add([Event("NodeUp", "listening")])
+            self._health_changed(family)
+
+    def _health_changed(self, family: int) -> None:
+        self._felix_dirty = True
+        self._felix()
+        self.host.health(self.name, "; ".join(self.down.values()))
+        for other in FAMILIES:
+            if other != family:
+                self._wake_bird(other)
+
+    def _why_down(self, config: SpeakerConfig, error: OSError) -> str:
+        address = format_address(config.address)
+        if error.errno == errno.EADDRINUSE:
+            for other in _owners(self.host.view, config.address):
+                if other != self.name:
+                    version = 4 if config.family == IPV4 else 6
+                    return f"Calico node '{other}' is already using the IPv{version} address {address}."
+        where = f" ({error.filename})" if error.filename else ""
+        return f"cannot listen on {address}{where}: {error.strerror}"
+
+    # --- configuration ----------------------------------------------------------------------------------------------
+
+    def _config(self, family: int) -> SpeakerConfig | None:
+        config = self.host.confd.derive(self.name, family)
+        notes = config.notes if config is not None else ()
+        before = self._notes.get(family, ())
+        if notes is not before:
+            self._notes[family] = notes
+            self.journal.add(
+                Event("ConfigIgnored", note, warning=True) for note in notes if note not in before
+            )
+        return config
+
+    def _refusals(self, config: SpeakerConfig) -> Iterable[str]:
+        for peer in config.peers:
+            why = self.host.network.lacks(options_of(peer))
+            if why:
+                yield f"{peer.name}: {why}"
+
+    # --- Felix and pods ---------------------------------------------------------------------------------------------
+
+    def _felix(self) -> None:
+        """Program what Felix would, if anything has changed. A node that is down has no Felix."""
+        if self._felix_dirty:
+            self._felix_dirty = False
+            self._felix_routes = {} if self.down else self._workloads()
+            self.fib.set_felix(self._felix_routes)
 
     def _workloads(self) -> dict[Prefix, FibRoute]:
         endpoints = self.host.view.of_node(WorkloadEndpoint.kind, self.name).values()
         return device_routes(cast("Iterable[WorkloadEndpoint]", endpoints))
+
+    def _pod_families(self) -> tuple[int, ...]:
+        """Those that the node has an address of and somebody a pool; IPAM says it best when there is none."""
+        pools = cast("Iterable[IPPool]", self.host.view.all(IPPool.kind).values())
+        with_pools = {family_of(parse_prefix(pool.spec.cidr)) for pool in pools}
+        return tuple(family for family in FAMILIES if family in self.speakers and family in with_pools) or (
+            IPV4,
+        )
+
+    def _cni(self, families: tuple[int, ...]) -> Cni:
+        return Cni(
+            node=self.name,
+            allocator=self._allocator,
+            datastore=self.host.datastore,
+            rng=self._rng,
+            families=families,
+        )
+
+
+def _owners(view: View, address: Address) -> Iterable[str]:
+    """The Nodes and Routers that have the address."""
+    for node in cast("Iterable[NodeResource]", view.all(NodeResource.kind).values()):
+        bgp = node.spec.bgp
+        if bgp is not None and address in _parsed((bgp.ipv4_address, bgp.ipv6_address)):
+            yield node.metadata.name
+    for router in cast("Iterable[Router]", view.all(Router.kind).values()):
+        if address in _parsed(router.spec.addresses):
+            yield router.metadata.name
+
+
+def _parsed(texts: Iterable[str]) -> list[Address]:
+    return [parse_address(text.partition("/")[0]) for text in texts if text]
+
+
+def _endpoint(config: SpeakerConfig) -> tuple[Address, int | None]:
+    return config.address, config.listen_port

@@ -60,7 +60,7 @@ class Judge:
 
 def _explain(facts: Facts, node: Node, table: Mapping[Prefix, FibRoute]) -> list[Difference]:
     names = dict(zip(facts.addresses, facts.names, strict=True))
-    peers = node.speaker.peers.values() if node.speaker is not None else ()
+    peers = [peer for speaker in node.speakers.values() for peer in speaker.peers.values()]
     established = {names.get(peer.address, "") for peer in peers if peer.up}
     return [
         Difference(

@@ -45,7 +45,7 @@ from cluster.judge import Judge
 from cluster.memory import return_large_blocks
 from cluster.views import peer_rows, route_rows
 from cluster.workloads import pod_names
-from protocol.prefix import Address
+from protocol.prefix import IPV4, Address
 from protocol.sync.errors import DatastoreError, Invalid, NotFound
 from protocol.v3.metadata import Key
 
@@ -177,9 +177,10 @@ class Shard:
         return birdc.answer(command, inspector.status(), inspector.routes, node.fib.routes)
 
     def _inspect(self, node: Node) -> Inspector:
-        if node.speaker is None:
+        speaker = node.speakers.get(IPV4)
+        if speaker is None:
             raise NotFound(f"BIRD is not running on {node.name}: the node has no IPv4 address")
-        return Inspector(node.speaker, node.fib, now=trio.current_time(), wall=time.time())
+        return Inspector(speaker, node.fib, now=trio.current_time(), wall=time.time())
 
     # -- progress -----------------------------------------------------------------------------------------------------
 
@@ -196,7 +197,7 @@ class Shard:
         nodes = self._nodes.values()
         return Progress(
             nodes=len(nodes),
-            session_ends=sum(node.speaker.established for node in nodes if node.speaker is not None),
+            session_ends=sum(node.established for node in nodes),
             routes=sum(len(node.fib.routes) for node in nodes),
             version=sum(node.fib.version for node in nodes),
         )

@@ -26,6 +26,7 @@ from agents.confd.fabric import Fabric, NodeFacts, Settings, build_fabric, node_
 from agents.confd.origination import LocalBlocks, PoolRules, local_blocks, pool_rules
 from agents.confd.peers import derive_peers, local_as
 from agents.speaker.config import Block, ExportPolicy, SpeakerConfig, StaticRoute, Timers
+from protocol.prefix import IPV4
 from protocol.v3.bgp import BGPConfiguration, BGPPeer, BGPPeerSpec
 from protocol.v3.ipam import BlockAffinity
 from protocol.v3.ippool import IPPool
@@ -69,11 +70,13 @@ class Confd:
         self._pools = PoolRules(export_disabled=(), exported=())
         self._pools_version = -1
 
-    def derive(self, node_name: str) -> SpeakerConfig | None:
+    def derive(self, node_name: str, family: int = IPV4) -> SpeakerConfig | None:
         """None when there is no such node or it has no IPv4 address.
 
         The same object as the last time when the configuration is equal.
         """
+        if family != IPV4:
+            return None
         fabric = self._current_fabric()
         own = fabric.nodes.get(node_name)
         if own is None:

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from protocol.prefix import IPV4, IPV6, Address, Prefix, address_family, make_prefix
+from protocol.prefix import IPV4, IPV6, Address, Prefix, address_family, family_of, make_prefix
 
 
 class RouteKind(enum.Enum):
@@ -142,6 +142,10 @@ class Fib:
         if fresh:
             self.routes.update(fresh)
             self.version += 1
+
+    def forget(self, family: int) -> None:
+        """The BIRD of this family is gone, and with it all that it programmed."""
+        self._forget([prefix for prefix in self.routes if family_of(prefix) == family])
 
     def _forget(self, prefixes: Iterable[Prefix]) -> None:
         forget = self.routes.pop

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from agents.speaker.config import DEFAULT_PORT
+from agents.speaker.config import DEFAULT_PORT, PeerConfig
 from protocol.prefix import Address
 
 if TYPE_CHECKING:
@@ -43,6 +43,18 @@ class LinkOptions:
 
 
 PLAIN = LinkOptions()
+
+
+def options_of(peer: PeerConfig) -> LinkOptions:
+    """PLAIN itself for a peer that asks for nothing."""
+    hops = peer.ttl_security
+    if hops is None and peer.password is None:
+        return PLAIN
+    return LinkOptions(
+        password=peer.password,
+        ttl=255 if hops is not None else None,
+        min_ttl=256 - hops if hops is not None else 0,
+    )
 
 
 class LinkChange(enum.Enum):
@@ -97,3 +109,6 @@ class Network(Protocol):
 
     def attach(self, address: Address, port: int = DEFAULT_PORT) -> Links:
         """Listen on behalf of a node. Raises OSError when its endpoint is taken."""
+
+    def lacks(self, options: LinkOptions) -> str:
+        """Why connections like this cannot be had here; "" when they can."""

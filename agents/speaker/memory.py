@@ -72,6 +72,9 @@ class MemoryNetwork:
         links = self.nodes[address] = MemoryLinks(self, address, port)
         return links
 
+    def lacks(self, options: LinkOptions) -> str:
+        return ""
+
     def cut(self, one: Address, other: Address) -> None:
         """Nothing gets through between two nodes until ``heal``; neither is told."""
         self._cut.setdefault(frozenset((one, other)), [])

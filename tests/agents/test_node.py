@@ -6,13 +6,12 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
 import trio
 import trio.testing
 
 from agents.dataplane.fib import BLACKHOLE, FibRoute, RouteKind, device, via
 from agents.node import Node
-from protocol.prefix import Prefix, host_prefix, parse_address
+from protocol.prefix import IPV4, Prefix, host_prefix, parse_address
 from protocol.v3.workload import interface_name
 from tests.deterministic import run_deterministic
 from tests.sim.cluster import SimCluster, address_of, name_of
@@ -103,20 +102,19 @@ async def test_a_node_without_an_address_waits_for_one(cluster: SimCluster) -> N
     cluster.apply(document("Node", name_of(2), {}))
     await cluster.start(2)  # it is started: nobody has to wait for it
     waiting = cluster.node(2)
-    assert (waiting.speaker, waiting.links) == (None, None)
+    assert (waiting.speakers, waiting.links) == ({}, {})
     await trio.sleep(100)
     cluster.set_node(2)
     await pods(cluster, 2, "a")
     await settled(cluster)
-    assert waiting.speaker is not None
-    assert waiting.speaker.established == 1
+    assert waiting.speakers[IPV4].established == 1
 
 
 @virtual(1)
 async def test_a_node_without_a_resource_waits_for_it(cluster: SimCluster) -> None:
     await cluster.start(2)
     await trio.sleep(100)
-    assert cluster.node(2).speaker is None
+    assert not cluster.node(2).speakers
     cluster.set_node(2)
     await pods(cluster, 2, "a")
     await settled(cluster)
@@ -130,8 +128,7 @@ async def test_an_address_change_moves_the_node_with_its_sessions(cluster: SimCl
     await settled(cluster)
     assert fib(cluster, 2) == {block_of(pod): via((parse_address("10.77.5.5"),))}
     assert set(cluster.network.nodes) == {parse_address("10.77.5.5"), address_of(2)}
-    speaker = cluster.node(1).speaker
-    assert speaker is not None
+    speaker = cluster.node(1).speakers[IPV4]
     assert (speaker.config.address, speaker.established) == (parse_address("10.77.5.5"), 1)
     assert fib(cluster, 1)[pod].kind is RouteKind.DEVICE, "its pods have moved along"
 
@@ -143,7 +140,7 @@ async def test_a_node_whose_address_is_taken_away_listens_no_more(cluster: SimCl
     await settled(cluster)
     cluster.apply(document("Node", name_of(1), {}))
     await trio.sleep(1)
-    assert cluster.node(1).speaker is None
+    assert not cluster.node(1).speakers
     assert set(cluster.network.nodes) == {address_of(2)}
     assert len(fib(cluster, 2)) == 2, "its own"
     assert fib(cluster, 1) == {pod: device(interface_name("default", "a"))}, "Felix needs no BGP"
@@ -177,8 +174,7 @@ async def test_a_power_cut_says_nothing(cluster: SimCluster) -> None:
     await settled(cluster)
     await cluster.crash(1)
     await trio.sleep(0.1)
-    speaker = cluster.node(2).speaker
-    assert speaker is not None
+    speaker = cluster.node(2).speakers[IPV4]
     [peer] = speaker.peers.values()
     assert peer.session.last_error == "Socket: Connection reset by peer"
 
@@ -192,14 +188,13 @@ async def test_a_node_listens_before_it_dials(cluster: SimCluster) -> None:
         await nursery.start(silent.run)
         await pods(cluster, 3, "a")
         await trio.sleep(3)
-        assert silent.speaker is not None
-        assert silent.speaker.established == 0
-        assert cluster.node(1).speaker.established == 1  # type: ignore[union-attr]  # it has an address
+        assert silent.established == 0
+        assert cluster.node(1).established == 1
         assert {route.kind for route in silent.fib.routes.values()} == {RouteKind.DEVICE, RouteKind.BLACKHOLE}
         silent.start_bgp()
         silent.start_bgp()  # twice is once
         await trio.sleep(0.1)
-        assert silent.speaker.established == 2
+        assert silent.established == 2
         nursery.cancel_scope.cancel()
 
 
@@ -218,13 +213,41 @@ async def test_what_concerns_others_wakes_nobody(cluster: SimCluster) -> None:
     assert sorted(woken) == [name_of(1), name_of(2)]
 
 
-async def test_a_taken_endpoint_is_an_error(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_node_whose_endpoint_is_taken_is_down_until_it_is_free(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with trio.open_nursery() as nursery:
         cluster = SimCluster(nursery, 1, size=2)
         cluster.set_node(1)
-        cluster.network.attach(address_of(1))
-        with pytest.raises(OSError, match="in use"):
-            await cluster.start(1)
+        cluster.set_node(2)
+        squatter = cluster.network.attach(address_of(1))
+        await cluster.start(1)
+        await cluster.start(2)
+        await pods(cluster, 1, "a")
+        blocked = cluster.node(1)
+        assert blocked.notes == ("cannot listen on 10.77.0.1: Address already in use",)
+        assert (blocked.speakers, blocked.links, blocked.fib.routes) == ({}, {}, {})
+        await trio.sleep(100)
+        assert [event.reason for _, event in blocked.journal] == ["NodeDown"], "said once"
+        squatter.shut()
+        await settled(cluster)
+        assert not blocked.notes
+        assert [event.reason for _, event in blocked.journal][:2] == ["NodeDown", "NodeUp"]
+        assert len(fib(cluster, 2)) == 1
+        nursery.cancel_scope.cancel()
+
+
+@virtual(2)
+async def test_of_two_nodes_with_one_address_the_second_is_down(cluster: SimCluster) -> None:
+    cluster.apply(node(name_of(3), "10.77.0.2/16"))
+    await cluster.start(3)
+    await trio.sleep(1)
+    assert cluster.node(3).notes == ("Calico node 'node-002' is already using the IPv4 address 10.77.0.2.",)
+    assert (cluster.node(1).established, cluster.node(2).established) == (1, 1)
+    cluster.set_node(3)
+    await trio.sleep(10)
+    assert not cluster.node(3).notes
+    assert cluster.node(3).established == 2
 
 
 def test_the_same_seed_is_the_same_run() -> None:
