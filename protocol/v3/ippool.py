@@ -21,7 +21,7 @@ DEFAULT_BLOCK_SIZE_V6 = 122
 
 @attrs.frozen(kw_only=True)
 class IPPoolSpec:
-    """A ``block_size`` of 0 is one that is not set: the family's default takes its place at once."""
+    """A ``block_size`` of 0, or no ``allowed_uses``, is not set: the default takes its place at once."""
 
     cidr: Annotated[StrictCidr, at_most(48)]
     block_size: BlockSize = attrs.field(default=0, metadata={ALWAYS: True})
@@ -32,15 +32,19 @@ class IPPoolSpec:
     disable_bgp_export: bool = False
     node_selector: SelectorText = "all()"
     namespace_selector: SelectorText = ""
-    allowed_uses: Annotated[tuple[AllowedUse, ...], at_most(10)] = ("Workload", "Tunnel")
+    allowed_uses: Annotated[tuple[AllowedUse, ...], at_most(10)] = ()
     assignment_mode: Literal["Automatic", "Manual"] = "Automatic"
 
     def __attrs_post_init__(self) -> None:
+        # object.__setattr__ is the way attrs itself sets the attributes of a frozen class.
         if not self.block_size:
-            # The way attrs itself sets the attributes of a frozen class.
             object.__setattr__(
                 self, "block_size", DEFAULT_BLOCK_SIZE_V6 if ":" in self.cidr else DEFAULT_BLOCK_SIZE_V4
             )
+        if not self.allowed_uses:
+            # A pool for some namespaces must not be for tunnels, which are in none.
+            uses = ("Workload",) if self.namespace_selector else ("Workload", "Tunnel")
+            object.__setattr__(self, "allowed_uses", uses)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import bisect
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
@@ -77,8 +76,8 @@ class Fault:
         return f"{format_path(self.path)}: {self.message}" if self.path else self.message
 
 
-def check(resource: Resource, doc: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is wrong between the fields. ``doc`` tells what was said from what was filled in."""
+def check(resource: Resource) -> Iterator[Fault]:
+    """What is wrong between the fields."""
     metadata = resource.metadata
     if metadata.namespace and not resource.namespaced:
         yield Fault(("metadata", "namespace"), f"{resource.kind} is in no namespace")
@@ -94,7 +93,7 @@ def check(resource: Resource, doc: Mapping[str, Any]) -> Iterator[Fault]:
         case Node():
             yield from _check_node(resource)
         case IPPool():
-            yield from _check_pool(resource, _said(doc, "spec"))
+            yield from _check_pool(resource)
         case IPAMConfiguration():
             yield from _check_ipam_configuration(resource)
         case BlockAffinity():
@@ -116,10 +115,6 @@ def check(resource: Resource, doc: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _check_endpoint(resource)
 
 
-def _said(doc: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    return doc.get(field) or {}
-
-
 def _spec(field: str, message: str) -> Fault:
     return Fault(("spec", field), message)
 
@@ -135,7 +130,7 @@ def _check_node(node: Node) -> Iterator[Fault]:
 _LINK_LOCAL = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fe80::/10"))
 
 
-def _check_pool(pool: IPPool, said: Mapping[str, Any]) -> Iterator[Fault]:
+def _check_pool(pool: IPPool) -> Iterator[Fault]:
     spec = pool.spec
     network = as_network(spec.cidr)
     encapsulated = spec.ipip_mode != "Never" or spec.vxlan_mode != "Never"
@@ -152,8 +147,7 @@ def _check_pool(pool: IPPool, said: Mapping[str, Any]) -> Iterator[Fault]:
             yield _spec("disableBGPExport", "a LoadBalancer pool cannot disable BGP export")
         if selector.parse(spec.node_selector) != selector.All():
             yield _spec("nodeSelector", "a LoadBalancer pool must have nodeSelector all()")
-    # The default uses have Tunnel among them, but only one that was asked for excludes a namespaceSelector.
-    if "Tunnel" in (said.get("allowedUses") or ()) and spec.namespace_selector:
+    if "Tunnel" in spec.allowed_uses and spec.namespace_selector:
         yield _spec("namespaceSelector", "a pool with the allowed use Tunnel cannot have one")
     for field, text in (("nodeSelector", spec.node_selector), ("namespaceSelector", spec.namespace_selector)):
         if selector.mentions_global(selector.parse(text)):

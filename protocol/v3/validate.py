@@ -62,7 +62,7 @@ def resource_of(doc: Mapping[str, Any]) -> Resource:
         resource: Resource = _CONVERTER.structure(body, cls)
     except ClassValidationError as error:
         raise InvalidResource(_faults(error, ())) from None
-    faults = list(rules.check(resource, doc))
+    faults = list(rules.check(resource))
     if faults:
         raise InvalidResource(faults)
     return resource
