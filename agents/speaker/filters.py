@@ -15,7 +15,7 @@ What BIRD makes of things, where one could wonder:
 - An interface is "" for a route without one, which the pattern "*" matches.
 - Bounds of a prefixLength outside cidr's own length and the family's are moved to these.
 
-Left out: what a session's policy does besides (``policy``). Sources: FACTS of confd's ``template_funcs.go``; BIRD 1.6's
+Left out: what a session's policy does besides (``policy``). Sources: confd's ``template_funcs.go``; BIRD 1.6's
 ``filter/filter.c``, ``nest/a-path.c`` and ``lib/patmatch.c``.
 """
 
