@@ -9,7 +9,17 @@ import attrs
 import pytest
 import trio
 
-from agents.speaker.links import Link, LinkChange, LinkEvent, Links, Network
+from agents.speaker.config import PeerConfig, PeerKind
+from agents.speaker.links import (
+    PLAIN,
+    Link,
+    LinkChange,
+    LinkEvent,
+    LinkOptions,
+    Links,
+    Network,
+    options_of,
+)
 from agents.speaker.memory import MemoryNetwork
 from agents.speaker.tcp import TcpNetwork
 from protocol.prefix import Address
@@ -26,8 +36,8 @@ class World:
     network: Network
     nodes: list[Links] = attrs.field(factory=list)
 
-    def attach(self, address: Address) -> Links:
-        links = self.network.attach(address)
+    def attach(self, address: Address, port: int = 179) -> Links:
+        links = self.network.attach(address, port)
         self.nodes.append(links)
         return links
 
@@ -283,3 +293,127 @@ async def test_three_talk_and_nothing_gets_mixed_up(world: World) -> None:
                     else:
                         links.send(link, b"from " + address)
     assert heard == {(a, b): 2 * (b"from " + b) for a in addresses for b in addresses if a != b}
+
+
+# --- ports ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_port_is_where_a_node_listens(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER, 1790)
+    link = one.dial(OTHER, 1790)
+    assert await change(one, LinkChange.CONNECTED) is link
+    accepted = await change(other, LinkChange.ACCEPTED)
+    assert accepted.remote == ONE
+    back = other.dial(ONE)
+    assert await change(other, LinkChange.CONNECTED) is back
+    assert (await change(one, LinkChange.ACCEPTED)).remote == OTHER
+
+
+async def test_at_another_port_nobody_listens(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER, 1790)
+    link = one.dial(OTHER)
+    for _ in range(3):  # where all share an address it takes a connection to find out
+        await nothing(other)
+    seen = await events(one, lambda seen: (link, LinkChange.FAILED) in seen)
+    assert link.error in ("Connection refused", "Connection closed")
+    assert len(seen) <= 2
+    await nothing(other)
+
+
+# --- signatures and TTLs ----------------------------------------------------------------------------------------
+
+SECRET, OTHER_SECRET = LinkOptions(password="secret"), LinkOptions(password="sauce")
+NEAR = LinkOptions(ttl=255, min_ttl=255)
+
+
+def test_options_come_from_the_stanza() -> None:
+    plain = PeerConfig(name="x", kind=PeerKind.NODE, address=ONE, local_address=OTHER, local_as=1, peer_as=1)
+    assert options_of(plain) is PLAIN
+    assert options_of(attrs.evolve(plain, ttl_security=1)) == NEAR
+    assert options_of(attrs.evolve(plain, ttl_security=254)) == LinkOptions(ttl=255, min_ttl=2)
+    assert options_of(attrs.evolve(plain, password="secret")) == SECRET
+    assert "secret" not in repr(SECRET)
+
+
+@pytest.fixture
+def signing(world: World) -> World:
+    if world.network.lacks(SECRET):
+        pytest.skip(world.network.lacks(SECRET))
+    return world
+
+
+async def test_with_the_same_password_all_is_as_without(signing: World) -> None:
+    one, other = signing.attach(ONE), signing.attach(OTHER)
+    one.expect({OTHER: SECRET})
+    other.expect({ONE: SECRET})
+    link, accepted = await connect(one, other)
+    one.send(link, b"hello")
+    assert await received(other, accepted, 5) == b"hello"
+    back, _ = await connect(other, one, ONE)
+    other.close(back)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"), [(SECRET, OTHER_SECRET), (SECRET, PLAIN), (PLAIN, SECRET)], ids=str
+)
+async def test_with_different_passwords_nobody_answers(
+    signing: World, mine: LinkOptions, theirs: LinkOptions
+) -> None:
+    one, other = signing.attach(ONE), signing.attach(OTHER)
+    one.expect({OTHER: mine})
+    other.expect({ONE: theirs})
+    link = one.dial(OTHER)
+    back = other.dial(ONE)
+    await nothing(one)
+    await nothing(other)
+    one.close(link)
+    other.close(back)
+
+
+async def test_a_password_can_change_and_go(signing: World) -> None:
+    one, other = signing.attach(ONE), signing.attach(OTHER)
+    for options in (SECRET, OTHER_SECRET, PLAIN):
+        for links, remote in ((one, OTHER), (other, ONE)):
+            links.expect({remote: options} if options is not PLAIN else {})
+        link, accepted = await connect(one, other)
+        one.close(link)
+        assert await change(other, LinkChange.FAILED) is accepted
+
+
+async def test_a_password_is_for_one_neighbour(signing: World) -> None:
+    one, other, third = signing.attach(ONE), signing.attach(OTHER), signing.attach(THIRD)
+    one.expect({OTHER: SECRET})
+    link = third.dial(ONE)
+    assert await change(third, LinkChange.CONNECTED) is link
+    assert (await change(one, LinkChange.ACCEPTED)).remote == THIRD
+    other.dial(ONE)
+    await nothing(one)
+
+
+async def test_near_neighbours_hear_each_other(world: World) -> None:
+    one, other = world.attach(ONE), world.attach(OTHER)
+    one.expect({OTHER: NEAR})
+    other.expect({ONE: NEAR})
+    link, accepted = await connect(one, other)
+    one.send(link, b"hello")
+    other.send(accepted, b"hello")
+    assert await received(other, accepted, 5) == b"hello"
+    assert await received(one, link, 5) == b"hello"
+
+
+async def test_who_asks_for_a_ttl_does_not_hear_who_sends_less(world: World) -> None:
+    """Whoever dials; the other one hears all."""
+    one, other = world.attach(ONE), world.attach(OTHER)
+    one.expect({OTHER: NEAR})
+    for dialler, acceptor, to in ((one, other, OTHER), (other, one, ONE)):
+        link = dialler.dial(to)
+        assert await change(dialler, LinkChange.CONNECTED) is link
+        accepted = await change(acceptor, LinkChange.ACCEPTED)
+        mine, theirs = (link, accepted) if dialler is one else (accepted, link)
+        one.send(mine, b"from one")
+        assert await received(other, theirs, 8) == b"from one"
+        other.send(theirs, b"from other")
+        await nothing(one)
+        one.close(mine)
+        await leftovers(other)
+        other.close(theirs)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import trio
 
-from agents.speaker.links import LinkChange
+from agents.speaker.links import LinkChange, LinkOptions
 from agents.speaker.tcp import MAX_STRANGERS, NODE_DIALS, PROCESS_DIALS, Endpoint, TcpLinks, TcpNetwork
+from agents.speaker.tcp_options import can_sign, real_port
 from protocol.prefix import Address
 from tests.strategies.network import loopback_endpoints
 from tests.strategies.speaker import host
@@ -358,3 +359,59 @@ async def test_of_too_many_who_do_not_introduce_themselves_the_oldest_goes(nodes
     finally:
         for each in callers:
             each.close()
+
+
+# --- signatures ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_had_is_said_by_the_dial_and_turns_callers_away(nodes: Nodes) -> None:
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER), one_address=True), introduce=True)
+    one, other = nodes.attach(network, ONE), nodes.attach(network, OTHER)
+    secret = LinkOptions(password="secret")
+    assert network.lacks(secret).startswith("TCP MD5 signatures need a loopback address for each node")
+    one.expect({OTHER: secret})
+    link = one.dial(OTHER)
+    assert await soon(one) == [LinkChange.FAILED]
+    assert link.error == network.lacks(secret)
+    other.dial(ONE)
+    assert await soon(other) == [LinkChange.CONNECTED]
+    for _ in range(3):
+        await nothing(one)
+    assert await soon(other) == [LinkChange.FAILED]
+
+
+@pytest.mark.skipif(not can_sign(), reason="this kernel has no TCP MD5 signatures")
+async def test_a_password_may_be_known_before_the_neighbours_endpoint(nodes: Nodes) -> None:
+    endpoints = loopback_endpoints((ONE, OTHER))
+    network = TcpNetwork({ONE: endpoints[ONE]})
+    with pytest.raises(OSError, match="Cannot assign"):
+        network.attach(OTHER)
+    one = nodes.attach(network, ONE)
+    one.expect({OTHER: LinkOptions(password="secret")})
+    network.learn(endpoints)
+    other = nodes.attach(network, OTHER)
+    other.dial(ONE)
+    await nothing(one)
+    other.expect({ONE: LinkOptions(password="secret")})
+    other.dial(ONE)
+    assert await soon(one) == [LinkChange.ACCEPTED]
+
+
+@pytest.mark.skipif(not can_sign(), reason="this kernel has no TCP MD5 signatures")
+async def test_too_long_a_password_is_refused(nodes: Nodes) -> None:
+    network = TcpNetwork(loopback_endpoints((ONE, OTHER)))
+    assert network.lacks(LinkOptions(password="x" * 80)) == ""
+    assert network.lacks(LinkOptions(password="x" * 81)).startswith(
+        "the password is longer than the 80 octets"
+    )
+
+
+# --- ports --------------------------------------------------------------------------------------------------------------
+
+
+def test_ports_keep_their_distance() -> None:
+    assert real_port(1790, 179) == 1790
+    assert real_port(1790, 180) == 1791
+    assert real_port(1790, 1790) == 3401
+    assert real_port(179, 5) == 5
+    assert {real_port(1790, port) for port in range(1, 65536)} == set(range(1, 65536))
