@@ -1,0 +1,106 @@
+"""Real BIRD 1.6 processes on a Wire, each with the files that confd made for it.
+
+Owns ``Flock``: one daemon for each node and family, its control socket and its end. The files are changed in one respect,
+the connect delay: BIRD's shortest, a second, in place of Calico's two.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.bird import Control
+from tests.real.bird.namespaces import Wire
+from tests.real.bird.routes import Route, read
+
+Daemon = tuple[int, int]
+"""The node's index on the Wire, and the family."""
+
+_CONNECT_DELAY = re.compile(r"connect delay time \d+;")
+_SESSION = re.compile(r"\s(\S+)\s+BGP\s+\S+\s+(\S+)\s+\S+(?: \S+:\S+)?\s*(\S*)")
+
+
+class Flock:
+    """A context manager; on its way out every daemon is dead and every file gone."""
+
+    def __init__(
+        self, wire: Wire, programs: Mapping[int, str], files: Mapping[Daemon, Mapping[str, str]]
+    ) -> None:
+        self._wire = wire
+        self._programs = programs
+        self._files = files
+        self._processes: dict[Daemon, subprocess.Popen[bytes]] = {}
+        self._controls: dict[Daemon, Control] = {}
+
+    def __enter__(self) -> Self:
+        self._temporary = tempfile.TemporaryDirectory(prefix="tortie-bird16-")
+        try:
+            for daemon, files in self._files.items():
+                place = self._place(daemon)
+                place.mkdir()
+                for name, text in files.items():
+                    (place / name).write_text(_CONNECT_DELAY.sub("connect delay time 1;", text))
+            for daemon in self._files:
+                self._start(daemon)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for control in self._controls.values():
+            control.close()
+        for process in self._processes.values():
+            process.kill()  # all of them before the first is waited for: a survivor would only mourn its neighbours
+        for process in self._processes.values():
+            process.wait()
+        self._temporary.cleanup()
+
+    def routes(self, daemon: Daemon) -> Counter[Route]:
+        return read(self._ask(daemon, "show route all"))
+
+    def sessions(self, daemon: Daemon) -> dict[str, str]:
+        """Protocol name to what stands in the info column first: Established, Active, Connect, Passive…"""
+        answer = self._ask(daemon, "show protocols")
+        lines = re.sub(r"^\d{4}-", " ", answer, flags=re.MULTILINE).splitlines()
+        return {match[1]: match[3] for line in lines if (match := _SESSION.match(line))}
+
+    def log(self, daemon: Daemon) -> str:
+        return (self._place(daemon) / "log").read_text(errors="replace")
+
+    def _place(self, daemon: Daemon) -> Path:
+        index, family = daemon
+        return Path(self._temporary.name) / f"{index}-{family}"
+
+    def _start(self, daemon: Daemon) -> None:
+        index, family = daemon
+        place = self._place(daemon)
+        main = "bird.cfg" if family == 4 else "bird6.cfg"
+        command = [self._programs[family], "-d", "-c", main, "-s", "control", "-P", "pid"]
+        with (place / "log").open("ab") as log:
+            self._processes[daemon] = subprocess.Popen(
+                self._wire.command(index, command),
+                cwd=place,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _ask(self, daemon: Daemon, command: str) -> str:
+        """An answer, or "" from a daemon that does not listen yet. Raises OSError for one that is gone."""
+        if daemon not in self._controls:
+            try:
+                self._controls[daemon] = Control(self._place(daemon) / "control")
+            except (FileNotFoundError, ConnectionRefusedError):
+                if self._processes[daemon].poll() is not None:
+                    raise OSError(f"BIRD {daemon} ended: {self.log(daemon)[-2000:]}") from None
+                return ""
+        return self._controls[daemon].ask(command)

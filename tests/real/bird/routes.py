@@ -1,0 +1,96 @@
+"""What ``show route all`` says, as values: the same reader for the real daemon and for the emulated one.
+
+Owns ``Route`` (one candidate of one prefix) and ``read``. What is not in a Route: when it came, and in which place among the
+candidates of its prefix it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import attrs
+
+_ROW = re.compile(
+    r"(?P<net>\S+/\d+)?\s+(?P<way>blackhole|unreachable|prohibit|multipath|dev \S+|via \S+ on \S+) "
+    r"\[(?P<protocol>\S+) \S+(?: \S+:\S+)?(?: from (?P<sender>[0-9a-f.:]+))?\](?P<best> [*!])? \((?P<metric>[^)]+)\)"
+)
+_CODE = re.compile(r"\d{4}[ -]")
+
+
+@attrs.frozen(kw_only=True, order=True)
+class Route:
+    """Texts as BIRD prints them; an attribute that is not there is empty."""
+
+    prefix: str
+    protocol: str
+    way: str  # "via 10.0.0.2 on eth0"; of a BGP route what its next hop resolves to
+    preference: int
+    best: bool
+    origin: str = ""
+    as_path: str = ""
+    next_hop: str = ""
+    med: str = ""
+    local_pref: str = ""
+    communities: str = ""
+    large_communities: str = ""
+    originator_id: str = ""
+    cluster_list: str = ""
+
+    def __str__(self) -> str:
+        said = [
+            f"{name} {value}"
+            for name, value in attrs.asdict(self).items()
+            if name in _ATTRIBUTES.values() and value
+        ]
+        star = " *" if self.best else ""
+        return f"{self.prefix} {self.way} [{self.protocol}]{star} ({self.preference}) {', '.join(said)}"
+
+
+_ATTRIBUTES = {
+    "BGP.origin": "origin",
+    "BGP.as_path": "as_path",
+    "BGP.next_hop": "next_hop",
+    "BGP.med": "med",
+    "BGP.local_pref": "local_pref",
+    "BGP.community": "communities",
+    "BGP.large_community": "large_communities",
+    "BGP.originator_id": "originator_id",
+    "BGP.cluster_list": "cluster_list",
+}
+_SETS = ("communities", "large_communities")
+
+
+def read(answer: str) -> Counter[Route]:
+    """Every candidate. Raises ValueError for a line that is none of those known."""
+    found: list[dict[str, object]] = []
+    prefix = ""
+    for line in answer.splitlines():
+        text = _CODE.sub("", line, count=1).rstrip()
+        name, colon, value = text.strip().partition(":")
+        if name in _ATTRIBUTES:
+            value = value.strip()
+            # Sets to BGP; BIRD keeps the order in which they were added.
+            found[-1][_ATTRIBUTES[name]] = _sorted(value) if _ATTRIBUTES[name] in _SETS else value
+        elif match := _ROW.match(text):
+            prefix = match["net"] or prefix
+            found.append(
+                {
+                    "prefix": prefix,
+                    "protocol": match["protocol"],
+                    "way": match["way"],
+                    "preference": int(match["metric"].partition("/")[0]),
+                    "best": match["best"] == " *",
+                }
+            )
+        elif (
+            text.strip()
+            and not (colon and name.split(".")[0] in ("Type", "Kernel", "BGP"))
+            and not line.startswith("0")
+        ):
+            raise ValueError(f"not understood: {line!r}")
+    return Counter(Route(**fields) for fields in found)  # type: ignore[arg-type]  # named by _ATTRIBUTES
+
+
+def _sorted(communities: str) -> str:
+    return " ".join(sorted(re.findall(r"\([^)]*\)", communities)))
