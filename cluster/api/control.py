@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
-from cluster.datastore.memory import Change
 from cluster.views import ClusterStatus, PeerRow, RouteRow
-from protocol.sync.messages import Document
 
 
 class NoSuchNode(LookupError):
@@ -32,16 +29,3 @@ class ClusterControl(Protocol):
 
     def request_down(self) -> None:
         """Begin to stop the cluster; returns at once."""
-
-
-class Store(Protocol):
-    """What the API reads of the datastore: the readers of ``MemoryStore``."""
-
-    @property
-    def revision(self) -> int: ...
-
-    def get(self, kind: str, name: str, namespace: str = "") -> Document: ...
-
-    def list(self, kind: str) -> list[Document]: ...
-
-    def watch(self, watcher: Callable[[Change], None], revision: int | None = None) -> Callable[[], None]: ...

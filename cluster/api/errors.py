@@ -1,7 +1,9 @@
-"""Refusals as Kubernetes writes them: a ``Status`` object with a code, a reason and one sentence."""
+"""Refusals as Kubernetes writes them: a ``Status`` object with a code, a reason and one sentence, and what is wrong
+with a document field by field, as ``details.causes``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -9,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from cluster.api.control import NodeDown, NoSuchNode
-from protocol.sync.errors import Compacted, Conflict, Invalid, NotFound, Unreachable
+from cluster.api.names import Name
+from protocol.sync.errors import AlreadyExists, Compacted, Conflict, Invalid, NotFound, Unreachable
+from protocol.v3.rules import Fault, format_path
 
 _REASONS = {
     400: "BadRequest",
@@ -19,6 +23,7 @@ _REASONS = {
     409: "Conflict",
     410: "Expired",
     413: "RequestEntityTooLarge",
+    415: "UnsupportedMediaType",
     422: "Invalid",
     500: "InternalError",
     503: "ServiceUnavailable",
@@ -26,6 +31,7 @@ _REASONS = {
 
 _CODES: dict[type[Exception], int] = {
     NotFound: 404,
+    AlreadyExists: 409,
     Conflict: 409,
     Compacted: 410,
     Invalid: 400,
@@ -35,17 +41,30 @@ _CODES: dict[type[Exception], int] = {
 }
 
 
-def status_object(code: int, message: str) -> dict[str, Any]:
+class NotAdmitted(Exception):
+    """A document that must not be stored, and why."""
+
+    def __init__(self, kind: Name, name: str, faults: Iterable[Fault]) -> None:
+        super().__init__(name)
+        self.kind = kind
+        self.name = name
+        self.faults = tuple(faults)
+
+
+def status_object(
+    code: int, message: str, *, reason: str = "", details: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """``kind: Status``, a failure."""
-    return {
+    status = {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
         "message": message,
-        "reason": _REASONS.get(code, "Unknown"),
+        "reason": reason or _REASONS.get(code, "Unknown"),
         "code": code,
     }
+    return status if details is None else {**status, "details": details}
 
 
 def status_response(code: int, message: str) -> JSONResponse:
@@ -63,7 +82,26 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_known_error(request: Request, error: Exception) -> JSONResponse:
-    return status_response(next(_CODES[cls] for cls in type(error).__mro__ if cls in _CODES), str(error))
+    code = next(_CODES[cls] for cls in type(error).__mro__ if cls in _CODES)
+    reason = "AlreadyExists" if isinstance(error, AlreadyExists) else ""
+    return JSONResponse(status_object(code, str(error), reason=reason), status_code=code)
+
+
+async def _on_not_admitted(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, NotAdmitted)
+    kind, name = error.kind, error.name
+    type_ = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    details = {
+        "name": name,
+        "group": kind.group,
+        "kind": kind.kind,
+        "causes": [
+            {"reason": "FieldValueInvalid", "field": format_path(fault.path), "message": fault.message}
+            for fault in error.faults
+        ],
+    }
+    message = f'{type_} "{name}" is invalid: {"; ".join(map(str, error.faults))}'
+    return JSONResponse(status_object(422, message, details=details), status_code=422)
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
@@ -73,6 +111,7 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
 
 HANDLERS: dict[Any, Any] = {
     HTTPException: _on_http_error,
+    NotAdmitted: _on_not_admitted,
     **dict.fromkeys(_CODES, _on_known_error),
     Exception: _on_bug,
 }

@@ -1,20 +1,21 @@
-"""``/apis/projectcalico.org/v3``: the datastore by the conventions of Kubernetes, read-only.
+"""``/api/v1`` and ``/apis/GROUP/VERSION``: the datastore by the conventions of Kubernetes.
 
-Owns discovery (``/api``, ``/apis``, the group, its resources), get, list and watch. A list carries the revision it
-was made at; ``?watch=1&resourceVersion=N`` streams what came after N as JSON lines, ADDED, MODIFIED or DELETED;
-without a revision (or from 0) it begins with what is there. Too old a revision is 410, and so is the last line to a
-reader that does not keep up: both mean «list again».
+Owns discovery (``/api``, ``/apis``, each group, its resources), the paths of all kinds, and reading: get, list and
+watch; ``writes`` has the rest. A list carries the revision it was made at; ``?watch=1&resourceVersion=N`` streams what
+came after N as JSON lines, ADDED, MODIFIED or DELETED; without a revision (or from 0) it begins with what is there. Too
+old a revision is 410, and so is the last line to a reader that does not keep up: both mean «list again».
 
 Flow of a watch: the store calls back inside a write, the change is queued for this reader, and the reader's own task
 writes it out. So no reader can delay a write, and what a slow reader costs is bounded.
 
-Left out: writes (the next storey of this API), chunked lists (``limit`` may be ignored by a server), selectors
-(refused, because ignoring one would answer another question), and the Table form of ``kubectl get``.
+Left out: chunked lists (``limit`` may be ignored by a server), selectors (refused, because ignoring one would answer
+another question), and the Table form of ``kubectl get``.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -25,35 +26,38 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cluster.api.control import Store
 from cluster.api.errors import status_object
-from cluster.datastore.memory import Change
+from cluster.api.names import NAMES, Name, base
+from cluster.api.writes import Writes
+from cluster.cleanup import Cleanup
+from cluster.datastore.memory import Change, MemoryStore
 from protocol.sync.messages import Document
-from protocol.v3.codec import KINDS, KindInfo
-
-GROUP = "projectcalico.org"
-VERSION = "v3"
-BASE = f"/apis/{GROUP}/{VERSION}"
 
 QUEUE = 4096
 """Changes a watcher may lag behind: twice the store's history, so that whoever falls out could not resume anyway."""
 
 _TRUE = ("1", "true", "True")
+_READING = ["get", "list", "watch"]
+_WRITING = ["create", "delete", "patch", "update"]
 
 
-def routes(store: Store) -> list[Route]:
+def routes(store: MemoryStore) -> list[Route]:
     """The routes of one cluster's datastore."""
-    resources = _Resources(store)
-    return [
-        Route("/api", _constant({"kind": "APIVersions", "versions": []})),
-        Route("/apis", _constant({"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group()]})),
-        Route(f"/apis/{GROUP}", _constant({"kind": "APIGroup", "apiVersion": "v1", **_group()})),
-        Route(BASE, _constant(_discovery())),
-        Route(f"{BASE}/namespaces/{{namespace}}/{{plural}}", resources.list_or_watch),
-        Route(f"{BASE}/namespaces/{{namespace}}/{{plural}}/{{name}}", resources.get),
-        Route(f"{BASE}/{{plural}}", resources.list_or_watch),
-        Route(f"{BASE}/{{plural}}/{{name}}", resources.get),
+    writes = Writes(store, Cleanup(store, wall=time.time))
+    by_version: dict[str, list[Name]] = {}
+    for name in NAMES:
+        by_version.setdefault(name.api_version, []).append(name)
+    groups = [_group(version) for version in by_version if "/" in version]
+    found = [
+        Route("/api", _constant({"kind": "APIVersions", "versions": ["v1"]})),
+        Route("/apis", _constant({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})),
     ]
+    for group in groups:
+        document = {"kind": "APIGroup", "apiVersion": "v1", **group}
+        found.append(Route(f"/apis/{group['name']}", _constant(document)))
+    for version, names in by_version.items():
+        found += _Resources(store, writes, names).routes(version)
+    return found
 
 
 def _constant(document: dict[str, Any]) -> Callable[[Request], Awaitable[JSONResponse]]:
@@ -63,42 +67,73 @@ def _constant(document: dict[str, Any]) -> Callable[[Request], Awaitable[JSONRes
     return answer
 
 
-def _group() -> dict[str, Any]:
-    version = {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
-    return {"name": GROUP, "versions": [version], "preferredVersion": version}
+def _group(api_version: str) -> dict[str, Any]:
+    name, _, version = api_version.partition("/")
+    entry = {"groupVersion": api_version, "version": version}
+    return {"name": name, "versions": [entry], "preferredVersion": entry}
 
 
-def _discovery() -> dict[str, Any]:
+def _discovery(api_version: str, names: list[Name]) -> dict[str, Any]:
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",
-        "groupVersion": f"{GROUP}/{VERSION}",
+        "groupVersion": api_version,
         "resources": [
             {
-                "name": info.plural,
-                "singularName": info.kind.lower(),
-                "namespaced": info.namespaced,
-                "kind": info.kind,
-                "verbs": ["get", "list", "watch"],
+                "name": name.plural,
+                "singularName": name.kind.lower(),
+                "namespaced": name.namespaced,
+                "kind": name.kind,
+                "verbs": _READING if name.internal else sorted(_READING + _WRITING),
+                "shortNames": list(name.short),
             }
-            for info in sorted(KINDS.values(), key=lambda info: info.plural)
+            for name in names
         ],
     }
 
 
 class _Resources:
-    def __init__(self, store: Store) -> None:
+    """The kinds of one group's version."""
+
+    def __init__(self, store: MemoryStore, writes: Writes, names: list[Name]) -> None:
         self._store = store
-        self._kinds = {info.plural: info for info in KINDS.values()}
+        self._writes = writes
+        self._names = {name.plural: name for name in names}
 
-    async def get(self, request: Request) -> Response:
-        info, namespace = self._kind(request)
-        if info.namespaced and not namespace:
+    def routes(self, api_version: str) -> list[Route]:
+        path = base(api_version)
+        whole, one = ["GET", "POST"], ["GET", "PUT", "PATCH", "DELETE"]
+        return [
+            Route(path, _constant(_discovery(api_version, [*self._names.values()]))),
+            Route(f"{path}/namespaces/{{namespace}}/{{plural}}", self.kind, methods=whole),
+            Route(f"{path}/namespaces/{{namespace}}/{{plural}}/{{name}}", self.resource, methods=one),
+            Route(f"{path}/{{plural}}", self.kind, methods=whole),
+            Route(f"{path}/{{plural}}/{{name}}", self.resource, methods=one),
+        ]
+
+    async def kind(self, request: Request) -> Response:
+        kind, namespace = self._asked(request)
+        if request.method == "POST":
+            if kind.namespaced and not namespace:
+                raise HTTPException(405)
+            return await self._writes.create(request, kind, namespace)
+        return self._list_or_watch(request, kind, namespace)
+
+    async def resource(self, request: Request) -> Response:
+        kind, namespace = self._asked(request)
+        if kind.namespaced and not namespace:
             raise HTTPException(404)
-        return JSONResponse(self._store.get(info.kind, request.path_params["name"], namespace))
+        name: str = request.path_params["name"]
+        match request.method:
+            case "PUT":
+                return await self._writes.replace(request, kind, namespace, name)
+            case "PATCH":
+                return await self._writes.patch(request, kind, namespace, name)
+            case "DELETE":
+                return await self._writes.delete(request, kind, namespace, name)
+        return JSONResponse(self._store.get(kind.kind, name, namespace))
 
-    async def list_or_watch(self, request: Request) -> Response:
-        info, namespace = self._kind(request)
+    def _list_or_watch(self, request: Request, kind: Name, namespace: str) -> Response:
         query = request.query_params
         for selector in ("labelSelector", "fieldSelector"):
             if query.get(selector):
@@ -108,23 +143,25 @@ class _Resources:
             text = query.get("resourceVersion", "")
             if text and not (text.isascii() and text.isdecimal() and len(text) < 20):
                 raise HTTPException(400, f"resourceVersion {text!r} is not a revision")
-            return _Watch(self._store, info.kind, namespace, int(text or 0))
-        documents = [doc for doc in self._store.list(info.kind) if _is_in(doc, namespace)]
+            return _Watch(self._store, kind.kind, namespace, int(text or 0))
+        documents = [doc for doc in self._store.list(kind.kind) if _is_in(doc, namespace)]
         return JSONResponse(
             {
-                "kind": f"{info.kind}List",
-                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": f"{kind.kind}List",
+                "apiVersion": kind.api_version,
                 "metadata": {"resourceVersion": str(self._store.revision)},
                 "items": documents,
             }
         )
 
-    def _kind(self, request: Request) -> tuple[KindInfo, str]:
-        info = self._kinds.get(request.path_params["plural"])
+    def _asked(self, request: Request) -> tuple[Name, str]:
+        kind = self._names.get(request.path_params["plural"])
         namespace: str = request.path_params.get("namespace", "")
-        if info is None or (namespace and not info.namespaced):
+        if kind is None or (namespace and not kind.namespaced):
             raise HTTPException(404)
-        return info, namespace
+        if kind.internal and request.method not in ("GET", "HEAD"):
+            raise HTTPException(405, f"{kind.plural} are IPAM's own, and only IPAM writes them")
+        return kind, namespace
 
 
 def _is_in(document: Document, namespace: str) -> bool:
@@ -136,7 +173,7 @@ class _Watch(Response):
 
     media_type = "application/json"
 
-    def __init__(self, store: Store, kind: str, namespace: str, revision: int) -> None:
+    def __init__(self, store: MemoryStore, kind: str, namespace: str, revision: int) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._kind = kind

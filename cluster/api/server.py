@@ -23,15 +23,16 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cluster.api import inspection, resources
-from cluster.api.control import ClusterControl, Store
+from cluster.api.control import ClusterControl
 from cluster.api.errors import HANDLERS, status_response
 from cluster.api.rundir import RunFile
+from cluster.datastore.memory import MemoryStore
 
 GRACEFUL = 0.2
 """Seconds. Every answer but a watch is there in milliseconds, and Ctrl-C promises less than a second in all."""
 
 
-def create_app(control: ClusterControl, store: Store, token: str) -> ASGIApp:
+def create_app(control: ClusterControl, store: MemoryStore, token: str) -> ASGIApp:
     """The API of one cluster behind its token."""
     app = Starlette(
         routes=[*inspection.routes(control), *resources.routes(store)],
@@ -64,7 +65,7 @@ class _Door:
 
 async def serve(
     control: ClusterControl,
-    store: Store,
+    store: MemoryStore,
     run_file: RunFile,
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,

@@ -21,6 +21,14 @@ _COMMANDS = {
     "birdc": "cluster.cli.inspect",
     "ip": "cluster.cli.inspect",
     "down": "cluster.cli.down",
+    "filter": "cluster.cli.filter",
+    "get": "cluster.cli.get",
+    "apply": "cluster.cli.apply",
+    "create": "cluster.cli.apply",
+    "replace": "cluster.cli.apply",
+    "delete": "cluster.cli.delete",
+    "patch": "cluster.cli.patch",
+    "label": "cluster.cli.patch",
 }
 
 

@@ -1,5 +1,8 @@
 """A thin client of a running cluster's API: find it, ask it, say in one line what went wrong.
 
+``ask`` is one question; ``Session`` is a connection for many, as the commands about resources need it: a document out, a
+document in, and a refusal with its reason.
+
 Imports http.client and nothing heavier; a command that asks and prints starts in well under 100 ms.
 """
 
@@ -75,28 +78,71 @@ def node_path(node: str, view: str) -> str:
 def ask(endpoint: Endpoint, method: str, path: str, *, body: str = "", output: str = "table") -> Reply:
     """One request. Raises Refused with the cluster's reason, or with why there is none."""
     headers = {
-        "Authorization": f"Bearer {endpoint.token}",
         "Accept": "application/json" if output == "json" else "text/plain",
         "Connection": "close",
     }
-    connection = http.client.HTTPConnection(urlsplit(endpoint.url).netloc, timeout=TIMEOUT)
-    try:
-        connection.request(method, path, body.encode(errors="replace") if body else None, headers)
-        response = connection.getresponse()
-        text = response.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
-        raise NoAnswer(
-            f"the cluster (pid {endpoint.pid}) does not answer at {endpoint.url}: {reason}"
-        ) from None
-    finally:
-        connection.close()
+    with Session(endpoint) as session:
+        response, text = session.exchange(method, path, body.encode(errors="replace"), headers)
     if response.status >= 400:
-        raise Refused(_reason(text) or f"the cluster answers {response.status} {response.reason}")
+        raise Refused(_message(text) or f"the cluster answers {response.status} {response.reason}")
     return Reply(text, response.headers)
 
 
-def _reason(text: str) -> str:
+class Denied(Exception):
+    """The API's no to a request about a resource: its Status."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        super().__init__(status.get("message", ""))
+        self.reason: str = status.get("reason", "")
+        causes = (status.get("details") or {}).get("causes") or ()
+        self.causes = [(cause.get("field", ""), cause.get("message", "")) for cause in causes]
+
+
+class Session:
+    """One connection, for as many requests as it takes."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._connection = http.client.HTTPConnection(urlsplit(endpoint.url).netloc, timeout=TIMEOUT)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def exchange(
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, str]:
+        """Raises NoAnswer."""
+        headers = {"Authorization": f"Bearer {self._endpoint.token}", **headers}
+        try:
+            self._connection.request(method, path, body or None, headers)
+            response = self._connection.getresponse()
+            return response, response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            raise NoAnswer(
+                f"the cluster (pid {self._endpoint.pid}) does not answer at {self._endpoint.url}: {reason}"
+            ) from None
+
+    def call(
+        self, method: str, path: str, document: object = None, content_type: str = "application/json"
+    ) -> dict[str, Any]:
+        """The document that is the answer. Raises Denied, NoAnswer."""
+        body = b"" if document is None else json.dumps(document).encode()
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        response, text = self.exchange(method, path, body, headers)
+        try:
+            answer: dict[str, Any] = json.loads(text)
+        except ValueError:
+            raise NoAnswer(f"the cluster answers {response.status}, and not in JSON") from None
+        if response.status >= 400:
+            raise Denied(answer)
+        return answer
+
+
+def _message(text: str) -> str:
     """The message of a Kubernetes Status."""
     try:
         return str(json.loads(text)["message"])

@@ -21,6 +21,7 @@ from cluster.api.server import serve
 from cluster.datastore.memory import MemoryStore
 from cluster.views import ClusterStatus, PeerRow, RouteRow
 from protocol.sync.errors import Unreachable
+from protocol.v3.codec import KINDS
 
 BASE = "/apis/projectcalico.org/v3"
 
@@ -196,14 +197,24 @@ async def test_only_the_token_opens(served: Served) -> None:
 
 
 async def test_discovery(served: Served) -> None:
-    assert (await served.get("/api"))["kind"] == "APIVersions"
-    (group,) = (await served.get("/apis"))["groups"]
-    assert group["preferredVersion"]["groupVersion"] == "projectcalico.org/v3"
-    assert (await served.get("/apis/projectcalico.org"))["name"] == "projectcalico.org"
-    resources = {entry["name"]: entry for entry in (await served.get(BASE))["resources"]}
-    assert resources["ippools"]["kind"] == "IPPool"
-    assert not resources["ippools"]["namespaced"]
-    assert resources["workloadendpoints"]["namespaced"]
+    assert (await served.get("/api"))["versions"] == ["v1"]
+    groups = {group["name"]: group for group in (await served.get("/apis"))["groups"]}
+    assert [*groups] == ["projectcalico.org", "discovery.k8s.io", "lab.tortie"]
+    for name, group in groups.items():
+        assert (await served.get(f"/apis/{name}"))["preferredVersion"] == group["preferredVersion"]
+    found = {}
+    for version in (
+        "api/v1",
+        *(f"apis/{group['preferredVersion']['groupVersion']}" for group in groups.values()),
+    ):
+        for entry in (await served.get(f"/{version}"))["resources"]:
+            found[entry["kind"]] = f"{version}/{entry['name']}", entry["namespaced"], entry["verbs"]
+    assert {kind: entry[:2] for kind, entry in found.items()} == {
+        info.kind: (f"api{'s' * ('/' in info.api_version)}/{info.api_version}/{info.plural}", info.namespaced)
+        for info in KINDS.values()
+    }
+    reading = {kind for kind, (_, _, verbs) in found.items() if "create" not in verbs}
+    assert reading == {"BlockAffinity", "IPAMBlock", "IPAMHandle"}, "IPAM's own"
 
 
 async def test_get_and_list_carry_revisions(served: Served) -> None:
@@ -248,7 +259,13 @@ async def test_namespaces(served: Served) -> None:
         ("GET", f"{BASE}/pods", 404, "NotFound"),
         ("GET", f"{BASE}/ippools/none", 404, "NotFound"),
         ("GET", f"{BASE}/ippools/", 404, "NotFound"),
-        ("DELETE", f"{BASE}/ippools/none", 405, "MethodNotAllowed"),
+        ("DELETE", f"{BASE}/ippools/none", 404, "NotFound"),
+        ("DELETE", f"{BASE}/ippools", 405, "MethodNotAllowed"),
+        ("POST", f"{BASE}/ippools/none", 405, "MethodNotAllowed"),
+        ("POST", f"{BASE}/workloadendpoints", 405, "MethodNotAllowed"),
+        ("POST", f"{BASE}/ipamblocks", 405, "MethodNotAllowed"),
+        ("DELETE", f"{BASE}/blockaffinities/none", 405, "MethodNotAllowed"),
+        ("GET", "/api/v1/services/none", 404, "NotFound"),
         ("GET", f"{BASE}/ippools?labelSelector=a%3Db", 400, "BadRequest"),
         ("GET", f"{BASE}/ippools?watch=1&resourceVersion=x", 400, "BadRequest"),
         ("GET", f"{BASE}/ippools?watch=1&resourceVersion=-1", 400, "BadRequest"),

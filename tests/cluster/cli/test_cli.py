@@ -148,7 +148,18 @@ async def test_no_such_node_is_one_line(directory: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("status",), ("node", "status", "x"), ("ip", "route", "x"), ("birdc", "x", "show", "route"), ("down",)],
+    [
+        ("status",),
+        ("node", "status", "x"),
+        ("ip", "route", "x"),
+        ("birdc", "x", "show", "route"),
+        ("down",),
+        ("get", "node"),
+        ("apply", "-f", "x"),
+        ("delete", "node", "x"),
+        ("patch", "node", "x", "-p", "{}"),
+        ("label", "node", "x", "a=b"),
+    ],
 )
 def test_no_cluster_is_one_line(arguments: tuple[str, ...]) -> None:
     result = run_here(*arguments)
@@ -259,7 +270,13 @@ def test_a_directory_of_somebody_else(directory: str) -> None:
     assert "0700" in result.stderr
 
 
-@pytest.mark.parametrize("command", [("status",), ("node", "status"), ("birdc",), ("ip", "route"), ("down",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",), ("node", "status"), ("birdc",), ("ip", "route"), ("down",), ("get",), ("apply",), ("create",),
+        ("replace",), ("delete",), ("patch",), ("label",),
+    ],
+)  # fmt: skip
 def test_help_has_examples(command: tuple[str, ...]) -> None:
     result = run_here(*command, "--help")
     assert result.exit_code == 0
@@ -267,7 +284,9 @@ def test_help_has_examples(command: tuple[str, ...]) -> None:
 
 
 def test_thin_clients_import_nothing_heavy() -> None:
-    script = "import sys, cluster.__main__, cluster.cli.inspect, cluster.cli.down; print(*sys.modules)"
+    modules = "apply", "delete", "down", "get", "inspect", "patch"
+    imports = ", ".join(f"cluster.cli.{module}" for module in modules)
+    script = f"import sys, cluster.__main__, {imports}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout.split()
