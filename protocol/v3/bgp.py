@@ -19,6 +19,7 @@ from protocol.v3.fields import (
     Cidr,
     Community,
     Duration,
+    FilterCommunity,
     Int32,
     InterfaceName,
     InterfacePattern,
@@ -42,6 +43,9 @@ from protocol.v3.fields import (
 from protocol.v3.metadata import Resource
 
 DEFAULT_AS_NUMBER = 64512
+EVERY_SESSION = "lab.tortie/every-session"
+"""The annotation of a BGPFilter that holds for every session of the cluster, the mesh's too, before any filter that a
+BGPPeer names. Calico has no such thing: it is what ``exportFilter`` becomes (``foreign``)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,12 +152,12 @@ class BGPPeer(Resource):
 
 @attrs.frozen(kw_only=True)
 class CommunityMatch:
-    values: Annotated[tuple[Community, ...], counted(1, 1)]
+    values: Annotated[tuple[FilterCommunity, ...], counted(1, 1)]
 
 
 @attrs.frozen(kw_only=True)
 class AddCommunity:
-    value: Community
+    value: FilterCommunity
 
 
 @attrs.frozen(kw_only=True)
@@ -199,7 +203,7 @@ class FilterRule:
     communities: CommunityMatch | None = None
     as_path_prefix: tuple[AsNumber, ...] = ()
     priority: Priority | None = None
-    operations: Annotated[tuple[FilterOperation, ...], at_most(10)] = ()
+    operations: Annotated[tuple[FilterOperation, ...], counted(1, 10)] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -231,3 +235,7 @@ class BGPFilter(Resource):
     plural: ClassVar[str] = "bgpfilters"
 
     spec: BGPFilterSpec = BGPFilterSpec()
+
+    @property
+    def for_every_session(self) -> bool:
+        return self.metadata.annotations.get(EVERY_SESSION) == "true"

@@ -238,6 +238,13 @@ def _check_community(text: str) -> None:
         )
 
 
+def _check_filter_community(text: str) -> None:
+    """BGPFilter's pattern knows no leading zeros: BIRD is given the text as it is."""
+    _check_community(text)
+    if any(part != str(int(part)) for part in text.split(":")):
+        raise ValueError(f"{_shown(text)} has a part with leading zeros")
+
+
 def duration_seconds(text: str) -> float:
     """``"1m30s"`` to 90.0: Go's duration text, as maxRestartTime and keepaliveTime are given."""
     if not _DURATION.fullmatch(text):
@@ -335,6 +342,7 @@ SelectorText = Annotated[str, at_most(MAX_SELECTOR), Check(selector.parse)]
 AddressOrCidr = Annotated[str, Check(_check_address_or_network)]
 HostCidr = Annotated[str, Check(_check_host_network)]
 Community = Annotated[str, Check(_check_community)]
+FilterCommunity = Annotated[str, Check(_check_filter_community)]
 ClusterIp = Annotated[str, Check(_check_cluster_ip)]
 Base64Text = Annotated[str, Check(_check_base64)]
 InterfaceAddress = Annotated[str, Check(as_interface_address)]

@@ -2,8 +2,8 @@
 
 Owns ``load`` (paths), ``load_for_cluster`` (paths, for one that runs), ``parse`` (texts), ``Loaded`` and ``ManifestError``.
 
-Flow: texts -> documents (``yamltree``) -> single resources, lists taken apart -> ``validate.resource_of`` for each ->
-``rules.conflicts`` for all. Every step goes on after a fault, and nothing is returned when there was one: the
+Flow: texts -> documents (``yamltree``) -> single documents, lists taken apart -> ``foreign.read`` for each, which is
+``validate.resource_of`` for nearly all -> ``foreign.settle`` and ``rules.conflicts`` for all. Every step goes on after a fault, and nothing is returned when there was one: the
 error has all of them, in the order of the files, as ``file:line: Kind/name: path: what is wrong``.
 
 A document is a resource, a list of them (YAML or JSON), a ``v1`` ``List`` or a ``<Kind>List``. What a server writes into
@@ -23,11 +23,12 @@ from typing import Any
 
 import attrs
 
-from protocol.v3 import rules, yamltree
+from protocol.v3 import foreign, rules, yamltree
 from protocol.v3.codec import KINDS, Resource
 from protocol.v3.metadata import Key
+from protocol.v3.reading import Made
 from protocol.v3.rules import Fault, format_path
-from protocol.v3.validate import InvalidResource, resource_of
+from protocol.v3.validate import InvalidResource
 from protocol.v3.yamltree import Map, Seq, SyntaxFault, Tree
 
 __all__ = ["Loaded", "ManifestError", "Place", "Problem", "load", "load_for_cluster", "parse"]
@@ -64,19 +65,21 @@ class Problem:
 
 
 class ManifestError(ValueError):
-    """Something is wrong with the manifests; ``problems`` is all of it."""
+    """Something is wrong with the manifests; ``problems`` is all of it. ``warnings`` are of what is right."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         super().__init__("\n".join(map(str, self.problems)))
 
 
 @attrs.frozen
 class Loaded:
-    """Valid resources in the order of the files, and where each one stands."""
+    """Valid resources in the order of the files, where each one stands, and what its author should know of it."""
 
     resources: tuple[Resource, ...] = ()
     places: tuple[Place, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
 
 def load(sources: Sequence[str], stdin: bytes = b"") -> Loaded:
@@ -166,9 +169,9 @@ class _Candidate:
 
     @property
     def key(self) -> Key | None:
-        """As far as an invalid document has one."""
+        """As far as an invalid document has one. One that is no resource of ours may be one of several for a thing."""
         kind, name = self.doc.get("kind"), self._named("name")
-        if not isinstance(kind, str) or not name:
+        if not isinstance(kind, str) or not name or self.doc.get("apiVersion") in foreign.versions_of(kind):
             return None
         namespaced = kind in KINDS and KINDS[kind].namespaced
         return kind, (self._named("namespace") or DEFAULT_NAMESPACE) if namespaced else "", name
@@ -184,14 +187,33 @@ class _Candidate:
         )
 
 
+@attrs.define
+class _Entry:
+    """One resource of a candidate, or the key of an invalid one."""
+
+    candidate: _Candidate
+    found: Made | Key
+
+    @property
+    def path(self) -> yamltree.Path:
+        return self.found.path if isinstance(self.found, Made) else ()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.candidate.file, yamltree.line_of(self.candidate.tree, self.path))
+
+    def problem(self, path: yamltree.Path, message: str) -> Problem:
+        """``path`` is in the resource, which the document may not have in these words."""
+        return self.candidate.problem(Fault(self.path or path, message))
+
+
 def _load(
     texts: Iterable[tuple[str, str | Problem]], *, created: bool, namespace: str = DEFAULT_NAMESPACE
 ) -> Loaded:
     files: dict[str, int] = {}  # for the order of the report
     problems: list[Problem] = []
-    resources: list[Resource] = []
-    candidates: list[_Candidate] = []
-    entries: list[Resource | Key] = []  # one for each candidate
+    warnings: list[Problem] = []
+    entries: list[_Entry] = []
     for file, text in texts:
         files.setdefault(file, len(files))
         if isinstance(text, Problem):
@@ -203,23 +225,33 @@ def _load(
                 continue
             problems += _duplicate_keys(found)
             try:
-                resource = _as_sent(resource_of(found.doc), namespace, created=created)
+                reading = foreign.read(found.doc)
             except InvalidResource as error:
                 problems += map(found.problem, error.faults)
-                if found.key is None:
-                    continue  # nothing can be said of it beside the others
-                entries.append(found.key)
-            else:
-                resources.append(resource)
-                entries.append(resource)
-            candidates.append(found)
+                if found.key is not None:  # else nothing can be said of it beside the others
+                    entries.append(_Entry(found, found.key))
+                continue
+            warnings += map(found.problem, reading.warnings)
+            for made in reading.made:
+                resource = _as_sent(made.resource, namespace, created=created)
+                entries.append(_Entry(found, attrs.evolve(made, resource=resource)))
 
-    places = tuple(Place(candidate.file, candidate.tree.line) for candidate in candidates)
-    for conflict in rules.conflicts(entries, lambda index: str(places[index])) if created else ():
-        problems.append(candidates[conflict.index].problem(Fault(conflict.path, conflict.message)))
+    settled = foreign.settle([entry.found for entry in entries])
+    entries = [_Entry(e.candidate, it) for e, it in zip(entries, settled, strict=True) if it is not None]
+    resources = [e.found.resource if isinstance(e.found, Made) else e.found for e in entries]
+    for conflict in rules.conflicts(resources, lambda index: str(entries[index].place)) if created else ():
+        problems.append(entries[conflict.index].problem(conflict.path, conflict.message))
+
+    def in_order(report: list[Problem]) -> list[Problem]:
+        return sorted(report, key=lambda problem: (files[problem.file], problem.line))
+
     if problems:
-        raise ManifestError(sorted(problems, key=lambda problem: (files[problem.file], problem.line)))
-    return Loaded(tuple(resources), places)
+        raise ManifestError(in_order(problems), in_order(warnings))
+    return Loaded(
+        tuple(resource for resource in resources if isinstance(resource, Resource)),
+        tuple(entry.place for entry in entries),
+        tuple(in_order(warnings)),
+    )
 
 
 def _candidates(file: str, text: str) -> Iterator[_Candidate | Problem]:
@@ -227,7 +259,7 @@ def _candidates(file: str, text: str) -> Iterator[_Candidate | Problem]:
     try:
         for tree in yamltree.read(text):
             empty = False
-            yield from _unfold(file, tree, "")
+            yield from _unfold(file, tree, {})
     except SyntaxFault as fault:
         empty = False
         yield Problem(file=file, line=fault.line, subject="", path="", message=fault.message)
@@ -235,11 +267,11 @@ def _candidates(file: str, text: str) -> Iterator[_Candidate | Problem]:
         yield Problem(file=file, line=0, subject="", path="", message="no resources in this file")
 
 
-def _unfold(file: str, tree: Tree, implied_kind: str) -> Iterator[_Candidate | Problem]:
-    """The resources of a document. In a ``<Kind>List`` the items need not repeat their kind."""
+def _unfold(file: str, tree: Tree, implied: Mapping[str, Any]) -> Iterator[_Candidate | Problem]:
+    """The resources of a document. In a ``<Kind>List`` the items need not repeat their kind and version."""
     if isinstance(tree, Seq):
         for item in tree.items:
-            yield from _unfold(file, item, implied_kind)
+            yield from _unfold(file, item, implied)
         return
     if not isinstance(tree, Map):
         yield Problem(
@@ -255,8 +287,7 @@ def _unfold(file: str, tree: Tree, implied_kind: str) -> Iterator[_Candidate | P
     if isinstance(kind, str) and (kind == "List" or (kind.endswith("List") and kind[:-4] in KINDS)):
         yield from _unfold_list(file, tree, doc, kind)
         return
-    if implied_kind:
-        doc = {"apiVersion": KINDS[implied_kind].api_version, "kind": implied_kind, **doc}
+    doc = {**implied, **doc}
     yield _Candidate(file, tree, doc)
 
 
@@ -265,9 +296,10 @@ def _unfold_list(file: str, tree: Map, doc: Mapping[str, Any], kind: str) -> Ite
         line = yamltree.line_of(tree, path)
         return Problem(file=file, line=line, subject=kind, path=format_path(path), message=message)
 
-    version = "v1" if kind == "List" else KINDS[kind[:-4]].api_version
-    if doc.get("apiVersion") != version:
-        yield problem(("apiVersion",), f"expected {version}")
+    item = kind.removesuffix("List")
+    versions = [KINDS[item].api_version, *foreign.versions_of(item)] if item else ["v1"]
+    if doc.get("apiVersion") not in versions:
+        yield problem(("apiVersion",), f"expected {' or '.join(versions)}")
     for field in doc:
         if field not in ("apiVersion", "kind", "metadata", "items"):
             yield problem((field,), "unknown field; known are apiVersion, kind, metadata, items")
@@ -277,7 +309,8 @@ def _unfold_list(file: str, tree: Map, doc: Mapping[str, Any], kind: str) -> Ite
             yield Problem(file=file, line=line, subject=kind, path=format_path(path), message=message)
     items = tree.entries.get("items")
     if isinstance(items, Seq):
-        yield from _unfold(file, items, "" if kind == "List" else kind[:-4])
+        implied = {"apiVersion": doc.get("apiVersion"), "kind": item} if item else {}
+        yield from _unfold(file, items, implied)
     elif doc.get("items") is not None or "items" not in doc:
         yield problem(("items",), "a list of resources is required")
 

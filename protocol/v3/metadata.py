@@ -10,7 +10,7 @@ to the documents people have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -25,6 +25,8 @@ Key = tuple[str, str, str]
 
 @attrs.frozen
 class Metadata:
+    ignores: ClassVar[Container[str]] = frozenset(("generateName", "selfLink"))  # a server's
+
     name: Subdomain
     namespace: Subdomain = ""
     labels: Mapping[LabelKey, LabelValue] = attrs.field(factory=dict, kw_only=True)

@@ -24,6 +24,8 @@ from protocol.v3.bgp import (
     BGPFilterSpec,
     BGPPeer,
 )
+from protocol.v3.core import HEADLESS, EndpointSlice, Service, ServiceSpec
+from protocol.v3.felix import FelixConfiguration
 from protocol.v3.fields import (
     Network,
     as_address,
@@ -43,6 +45,7 @@ from protocol.v3.ipam import (
     handle_name,
 )
 from protocol.v3.ippool import IPPool
+from protocol.v3.lab import Router, RouterSpec
 from protocol.v3.metadata import Key, Resource
 from protocol.v3.node import Node, NodeBGPSpec
 from protocol.v3.workload import WorkloadEndpoint, WorkloadEndpointSpec, endpoint_name
@@ -111,6 +114,14 @@ def check(resource: Resource) -> Iterator[Fault]:
             yield from _check_peer(resource)
         case BGPFilter():
             yield from _check_filter(resource.spec)
+        case FelixConfiguration():
+            yield from _check_felix(resource)
+        case Router():
+            yield from _check_router(resource.spec)
+        case Service():
+            yield from _check_service(resource.spec)
+        case EndpointSlice():
+            yield from _check_endpoint_slice(resource)
         case WorkloadEndpoint():
             yield from _check_endpoint(resource)
 
@@ -281,6 +292,66 @@ def _check_filter(spec: BGPFilterSpec) -> Iterator[Fault]:
                     )
 
 
+def _check_felix(configuration: FelixConfiguration) -> Iterator[Fault]:
+    name = configuration.metadata.name
+    if configuration.spec.node_selector and (name == "default" or name.startswith("node.")):
+        yield _spec(
+            "nodeSelector", f"must not be set on {name}, which is for a known set of nodes by its name"
+        )
+
+
+def _check_router(spec: RouterSpec) -> Iterator[Fault]:
+    families: set[int] = set()
+    for index, text in enumerate(spec.addresses):
+        path: Path = ("spec", "addresses", index)
+        version = as_interface_address(text).version
+        if version in families:
+            yield Fault(path, f"a second IPv{version} address; a Router has one of each family at most")
+        families.add(version)
+        if "/" not in text:
+            yield Fault(
+                path, f"{text!r} has no prefix length; the subnet decides whom the router reaches directly"
+            )
+    for index, cidr in enumerate(spec.announce):
+        if as_network(cidr).version not in families:
+            yield Fault(
+                ("spec", "announce", index), f"{cidr} is of a family that the router has no address of"
+            )
+    for index, neighbor in enumerate(spec.neighbors):
+        path = ("spec", "neighbors", index)
+        if [neighbor.peer_ip, neighbor.node_selector, neighbor.router_selector].count("") != 2:
+            yield Fault(path, "must have exactly one of peerIP, nodeSelector, routerSelector")
+        if neighbor.peer_ip and neighbor.as_number is None:
+            yield Fault((*path, "asNumber"), "required with peerIP: there may be no resource to tell it")
+        if neighbor.peer_ip and as_address(neighbor.peer_ip).version not in families:
+            yield Fault((*path, "peerIP"), "of a family that the router has no address of")
+        if neighbor.route_reflector_client and not spec.route_reflector_cluster_id:
+            yield Fault((*path, "routeReflectorClient"), "needs routeReflectorClusterID")
+        if neighbor.password is not None and neighbor.password.secret_key_ref is None:
+            yield Fault((*path, "password"), "needs secretKeyRef")
+
+
+def _check_service(spec: ServiceSpec) -> Iterator[Fault]:
+    if spec.cluster_ips and spec.cluster_ips[0] != spec.cluster_ip:
+        yield Fault(("spec", "clusterIPs", 0), f"must be the same as clusterIP, {spec.cluster_ip}")
+    for index, (ip, family) in enumerate(zip(spec.cluster_ips, spec.ip_families, strict=False)):
+        if ip not in ("", HEADLESS) and f"IPv{as_address(ip).version}" != family:
+            yield Fault(("spec", "ipFamilies", index), f"{family}, but clusterIPs[{index}] is {ip}")
+
+
+def _check_endpoint_slice(slice_: EndpointSlice) -> Iterator[Fault]:
+    if slice_.address_type == "FQDN":
+        return
+    for index, endpoint in enumerate(slice_.endpoints):
+        for at, text in enumerate(endpoint.addresses):
+            try:
+                fits = f"IPv{as_address(text).version}" == slice_.address_type
+            except ValueError:
+                fits = False
+            if not fits:
+                yield Fault(("endpoints", index, "addresses", at), f"{text!r} is not {slice_.address_type}")
+
+
 def _check_endpoint(endpoint: WorkloadEndpoint) -> Iterator[Fault]:
     spec = endpoint.spec
     for field in ("node", "orchestrator", "endpoint"):
@@ -319,7 +390,7 @@ class Conflict:
 
 
 def conflicts(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> list[Conflict]:
-    """Duplicates, addresses of two nodes, overlapping pools, missing filters; in the order of the resources.
+    """Duplicates, addresses of two hosts, overlapping pools, missing filters; in the order of the resources.
 
     ``locate`` says where the resource of an index stands ("pools.yaml:12"), for messages about another one. A bare
     key stands for a resource that is there but cannot be looked into, because it is invalid itself.
@@ -340,29 +411,36 @@ def _key(entry: Resource | Key) -> Key:
 def _duplicates(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> Iterator[Conflict]:
     first: dict[Key, int] = {}
     for index, key in enumerate(map(_key, resources)):
-        earlier = first.setdefault(key, index)
+        # Names of Nodes and Routers are one name space: both are hosts that one can look into.
+        known = (Node.kind, *key[1:]) if key[0] == Router.kind else key
+        earlier = first.setdefault(known, index)
         if earlier != index:
-            yield Conflict(
-                index,
-                ("metadata", "name"),
-                f"a second {key[0]} of this name; the first is at {locate(earlier)}",
-            )
+            other = _key(resources[earlier])[0]
+            message = f"a second {key[0]} of this name" if other == key[0] else f"the name of a {other}"
+            yield Conflict(index, ("metadata", "name"), f"{message}; the first is at {locate(earlier)}")
 
 
 def _node_addresses(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> Iterator[Conflict]:
-    first: dict[object, tuple[int, Node]] = {}
+    first: dict[object, tuple[int, Resource]] = {}
     for index, resource in enumerate(resources):
-        if not isinstance(resource, Node) or resource.spec.bgp is None:
+        if not isinstance(resource, Resource):
             continue
-        for field in ("ipv4_address", "ipv6_address"):
-            text = getattr(resource.spec.bgp, field)
-            if not text:
-                continue
+        for path, text in _addresses(resource):
             address = as_interface_address(text)
             earlier, owner = first.setdefault(address, (index, resource))
-            if owner.key != resource.key:  # two nodes of one name are a conflict already
-                message = f"{address} is the address of node {owner.metadata.name} at {locate(earlier)}"
-                yield Conflict(index, ("spec", "bgp", json_name(field)), message)
+            if owner.metadata.name != resource.metadata.name:  # two of one name are a conflict already
+                who = f"{owner.kind.lower()} {owner.metadata.name}"
+                yield Conflict(index, path, f"{address} is the address of {who} at {locate(earlier)}")
+
+
+def _addresses(resource: Resource) -> Iterator[tuple[Path, str]]:
+    if isinstance(resource, Router):
+        for index, text in enumerate(resource.spec.addresses):
+            yield ("spec", "addresses", index), text
+    elif isinstance(resource, Node) and resource.spec.bgp is not None:
+        for field in ("ipv4_address", "ipv6_address"):
+            if text := getattr(resource.spec.bgp, field):
+                yield ("spec", "bgp", json_name(field)), text
 
 
 def _pool_overlaps(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> Iterator[Conflict]:

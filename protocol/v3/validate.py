@@ -1,6 +1,6 @@
 """What people write, to resources: strict, and with every reason at once.
 
-Owns ``resource_of`` and the converter behind it. A document goes through three sieves, and whatever one of them
+Owns ``resource_of``, and the converter behind it (``structured``, for documents that are no resources of ours). A document goes through three sieves, and whatever one of them
 finds keeps it from the next: its frame (kind, apiVersion, no other top-level fields), its fields (types, enums,
 ranges, formats, unknown and missing fields, from the class declarations and ``fields``), and the rules between its
 fields (``rules``). Each finding is a ``Fault`` with its path; only ``loader`` knows files and lines.
@@ -37,6 +37,8 @@ from protocol.v3.fields import AsText, Check, DottedNumber, check_as_number, jso
 from protocol.v3.rules import Fault
 from protocol.v3.yamltree import Written
 
+T = TypeVar("T")
+
 Hook = Callable[[Any, Any], Any]
 
 
@@ -57,15 +59,19 @@ def resource_of(doc: Mapping[str, Any]) -> Resource:
     if faults:
         raise InvalidResource(faults)
     body = {key: value for key, value in doc.items() if key not in ("apiVersion", "kind")}
-    cls = KINDS[doc["kind"]].cls
-    try:
-        resource: Resource = _CONVERTER.structure(body, cls)
-    except ClassValidationError as error:
-        raise InvalidResource(_faults(error, ())) from None
+    resource: Resource = structured(KINDS[doc["kind"]].cls, body)
     faults = list(rules.check(resource))
     if faults:
         raise InvalidResource(faults)
     return resource
+
+
+def structured(cls: type[T], value: Mapping[str, Any]) -> T:
+    """An instance of any class that is declared with the types of ``fields``. Raises InvalidResource."""
+    try:
+        return _CONVERTER.structure(value, cls)
+    except ClassValidationError as error:
+        raise InvalidResource(_faults(error, ())) from None
 
 
 def _frame_faults(doc: Mapping[str, Any]) -> Iterator[Fault]:
