@@ -20,7 +20,7 @@ Left out: the processes themselves (``processes``), what is printed (``cli.up``)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,11 +31,12 @@ from cluster.api.control import NodeDown, NoSuchNode
 from cluster.convergence import Jury, Progress, Verdict
 from cluster.datastore.memory import Change, MemoryStore
 from cluster.memory import pss_bytes
-from cluster.oracle import Facts, expected_counts, gather
+from cluster.oracle import Expected, NodeCounts, Oracle, snapshot
 from cluster.processes import ShardProcess
 from cluster.topology import Topology
 from cluster.typha import Connection, Typha
 from cluster.views import ClusterStatus, PeerRow, RouteRow, ShardRow
+from protocol.prefix import format_prefix
 from protocol.sync.errors import Unreachable
 
 IDLE_LOOK = 0.1
@@ -52,7 +53,7 @@ class Expectation:
 
     revision: int
     down: frozenset[str]
-    facts: Facts
+    oracle: Expected
     routes: Mapping[int, int]  # shard -> routes of all its FIBs
     session_ends: int
 
@@ -107,7 +108,9 @@ class Coordinator:
         self._shard_lost = shard_lost
         self._listening: set[int] = set()
         self._asked: set[int] = set()  # shards with a judgement under way
-        self._told: dict[int, Expectation] = {}  # whose facts a shard has
+        self._told: dict[int, Expectation] = {}  # which of them a shard has
+        self._oracle = Oracle()
+        self._asking = trio.Lock()
         self.booted = False
         """All nodes listen, have their pods and have begun to dial: only now does the datastore ask for all it will."""
         self._news = trio.Event()
@@ -197,7 +200,7 @@ class Coordinator:
 
     async def _attend(self, nursery: trio.Nursery) -> None:
         while True:
-            expectation = self._expect()
+            expectation = await self._expect()
             now = self._clock()
             for number in [*self._connections]:
                 if number not in self._asked and self.jury.ready(
@@ -230,30 +233,37 @@ class Coordinator:
             )
         )
 
-    def _expect(self) -> Expectation:
-        """What the datastore asks for now; found anew when it was written to or nodes went down."""
-        down = frozenset(node for shard in self.lost for node in shard.nodes)
-        old = self.expectation
-        if old is not None and old.revision == self._store.revision and old.down == down:
-            return old
-        facts = gather(self._store.list, down=down)
-        counts = expected_counts(facts, self._host_of.keys())
-        routes = dict.fromkeys(self._shards, 0)
-        for node, count in counts.items():
-            routes[self._host_of[node]] += count.routes
-        self.expectation = Expectation(
-            revision=self._store.revision,
-            down=down,
-            facts=facts,
-            routes=routes,
-            session_ends=sum(count.sessions for count in counts.values()),
-        )
-        return self.expectation
+    async def _expect(self) -> Expectation:
+        """What the datastore asks for now; found anew when it was written to or nodes went down.
+
+        In a thread: for a large cluster with filters it may take a second or two, in which others are served.
+        """
+        async with self._asking:
+            down = frozenset(node for shard in self.lost for node in shard.nodes)
+            old = self.expectation
+            revision = self._store.revision
+            if old is not None and old.revision == revision and old.down == down:
+                return old
+            ask = partial(self._oracle.expect, snapshot(self._store.list), down=down)
+            oracle, counts = await trio.to_thread.run_sync(
+                _counted, ask, self._host_of.keys(), abandon_on_cancel=True
+            )
+            routes = dict.fromkeys(self._shards, 0)
+            for node, count in counts.items():
+                routes[self._host_of[node]] += count.routes
+            self.expectation = Expectation(
+                revision=revision,
+                down=down,
+                oracle=oracle,
+                routes=routes,
+                session_ends=sum(count.sessions for count in counts.values()),
+            )
+            return self.expectation
 
     async def _judge(self, number: int, expectation: Expectation) -> None:
         """Ask one shard, and take its word."""
         known = self._told.get(number) is expectation
-        facts = None if known else expectation.facts.to_wire(self._shards[number].nodes)
+        facts = None if known else expectation.oracle.to_wire(self._shards[number].nodes)
         try:
             verdict, counts = await self._connections[number].call("judge", [expectation.revision, facts])
         except (Unreachable, KeyError):
@@ -271,7 +281,7 @@ class Coordinator:
         When all tables are right the cluster has converged, though sessions may be missing. Not to be called before
         it is booted: right are also the empty tables of nodes that nothing was asked of yet.
         """
-        expectation = self._expect()
+        expectation = await self._expect()
         async with trio.open_nursery() as nursery:
             for number in [*self._connections]:
                 nursery.start_soon(self._judge, number, expectation)
@@ -315,7 +325,7 @@ class Coordinator:
         if not self.booted:
             return f"starting: the nodes of {len(self._listening)} of {len(self._shards)} shards listen"
         if self.converged:
-            return f"converged: all {living:,} FIBs are exactly what the datastore asks for"
+            return f"converged: all {living:,} FIBs are exactly what the datastore asks for{self._unjudged()}"
         verdict = self.jury.verdict
         if verdict.equal:
             return "converging"
@@ -323,6 +333,10 @@ class Coordinator:
         return (
             f"not converged: {verdict.missing:,} routes missing or wrong, {verdict.extra:,} too many{first}"
         )
+
+    def _unjudged(self) -> str:
+        unsettled = self.expectation.oracle.unsettled if self.expectation is not None else {}
+        return "".join(f"; but {format_prefix(prefix)}: {why}" for prefix, why in [*unsettled.items()][:1])
 
     async def birdc(self, node: str, command: str) -> str:
         text: str = await self._ask_node(node, "birdc", command)
@@ -350,3 +364,10 @@ class Coordinator:
             except Unreachable:
                 pass
         raise NodeDown(f"node {node} is down: shard {number}, which hosted it, {self._shards[number].ended}")
+
+
+def _counted(
+    ask: Callable[[], Expected], nodes: Collection[str]
+) -> tuple[Expected, Mapping[str, NodeCounts]]:
+    oracle = ask()
+    return oracle, oracle.counts(nodes)

@@ -1,6 +1,6 @@
 """The judge of one shard: holds the FIBs of its own nodes against what the oracle says they should hold.
 
-Owns the facts that the coordinator sent last, the comparison and its words. One node after the other is judged, so
+Owns what the coordinator sent last, the comparison and its words. One node after the other is judged, so
 that only one expected table exists at a time; only a table that differs is explained.
 
     coordinator ── facts, with the first call after they changed ──► Judge ── Verdict ──►
@@ -16,7 +16,7 @@ from typing import Any
 from agents.dataplane.fib import FibRoute, RouteKind, Routes
 from agents.node import Node
 from cluster.convergence import MAX_DIFFERENCES, Difference, Verdict
-from cluster.oracle import Facts, first_differences, solve
+from cluster.oracle import Expected, first_differences
 from protocol.prefix import Prefix, format_address, format_prefix
 from protocol.sync.errors import Invalid
 
@@ -28,26 +28,29 @@ class Judge:
         self._hosted = frozenset(hosted)
         self._nodes = nodes
         self._routes = routes
-        self._facts: Facts | None = None
+        self._oracle: Expected | None = None
 
     def judge(self, revision: int, facts: list[Any] | None) -> Verdict:
         """``facts`` are None when they are still those of the last time."""
         if facts is not None:
-            self._facts = Facts.from_wire(facts)
-        if self._facts is None:
+            self._oracle = Expected.from_wire(facts)
+        oracle = self._oracle
+        if oracle is None:
             raise Invalid("nothing to judge by: the first call to judge brings the facts")
         expected = programmed = missing = extra = 0
         differences: list[Difference] = []
-        for name, table in solve(self._facts, self._hosted, self._routes.via):
+        for name, table in oracle.solve(self._hosted, self._routes.via):
             node = self._nodes.get(name)
-            found = node.fib.routes if node is not None else {}
+            found: Mapping[Prefix, FibRoute] = node.fib.routes if node is not None else {}
+            if oracle.unsettled:
+                found = {prefix: route for prefix, route in found.items() if prefix not in oracle.unsettled}
             expected += len(table)
             programmed += len(found)
             if found != table:
                 missing += sum(found.get(prefix) != route for prefix, route in table.items())
                 extra += len(found.keys() - table.keys())
                 if node is not None and len(differences) < MAX_DIFFERENCES:
-                    differences += _explain(self._facts, node, table)
+                    differences += _explain(oracle, node, table, found)
         return Verdict(
             revision=revision,
             expected=expected,
@@ -58,10 +61,11 @@ class Judge:
         )
 
 
-def _explain(facts: Facts, node: Node, table: Mapping[Prefix, FibRoute]) -> list[Difference]:
-    names = dict(zip(facts.addresses, facts.names, strict=True))
+def _explain(
+    oracle: Expected, node: Node, table: Mapping[Prefix, FibRoute], found: Mapping[Prefix, FibRoute]
+) -> list[Difference]:
     peers = [peer for speaker in node.speakers.values() for peer in speaker.peers.values()]
-    established = {names.get(peer.address, "") for peer in peers if peer.up}
+    established = {peer.address for peer in peers if peer.up}
     return [
         Difference(
             node=each.node,
@@ -71,17 +75,16 @@ def _explain(facts: Facts, node: Node, table: Mapping[Prefix, FibRoute]) -> list
             why=each.why,
         )
         for each in first_differences(
-            facts, node.name, table, node.fib.routes, established=established, limit=MAX_DIFFERENCES
+            oracle, node.name, table, found, established=established, limit=MAX_DIFFERENCES
         )
     ]
 
 
 def route_text(route: FibRoute | None) -> str:
-    """``"via 10.77.0.17"``, ``"blackhole"``, ``"dev cali…"``; "" for no route."""
+    """``"via 10.77.0.17"``, ``"via 10.77.0.17 dev tunl0"``, ``"blackhole"``, ``"dev cali…"``; "" for no route."""
     if route is None:
         return ""
-    if route.kind is RouteKind.BLACKHOLE:
-        return "blackhole"
-    if route.kind is RouteKind.DEVICE:
-        return f"dev {route.device}"
-    return "via " + ", ".join(map(format_address, route.gateways))
+    device = [f"dev {route.device}"] if route.device else []
+    if route.kind is RouteKind.VIA:
+        return " ".join(["via", ", ".join(map(format_address, route.gateways)), *device])
+    return " ".join(device or [route.kind.value])

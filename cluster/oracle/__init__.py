@@ -1,32 +1,41 @@
 """The oracle: what every FIB should hold, by the datastore alone.
 
 Owns the judgement. A cluster has converged when the table of every living node equals what is computed here; the
-first that differs is explained.
+first that differs is explained. There are two ways to compute it, and ``choice`` says which is taken:
 
-    resources ── gather ──► Facts ── solve ──► (node, expected table) ── first_differences ──► Difference
-    (datastore)  once, by    plain values,     by each shard, for its        only when a table
-                 the         sent to every     own nodes                     is not equal
-                 coordinator shard
+    resources ─┬─ plain ─────► Facts ─── solve ──────────┐         ┌► shard: (node, expected table)
+    (datastore)│  (facts)      plain values,  by each    ├─ Expected ┤
+               │               each family    shard      │         └► first_differences ──► Difference
+               └─ all else ──► Tables ───────────────────┘              only when a table is not equal
+                 (general)     ready, computed once by the coordinator
 
-- ``sessions``: who has a session with whom, by set logic over Node, BGPConfiguration and BGPPeer.
-- ``facts``: the rest of what matters (who announces what, who keeps quiet about it, what is local), made compact.
-- ``solver``: which route each node ends with.
-- ``differences``: a table that is not what it should be, in sentences.
+A plain cluster (one AS, mesh or reflectors, no policy but Calico's own) may have thousands of nodes. Its oracle shares
+no code with the program it judges: not with confd, whose sessions it derives another way (``sessions``), nor with the
+speaker's policy and decision process; the stable state is reachability (``solver``). Common are only values:
+prefixes, resources, selectors, and the entries of a FIB.
 
-It shares no code with the program it judges: not with confd, whose sessions it derives another way, nor with the
-speaker's policy and decision process. Common are only values: prefixes, resources, selectors, and the entries of a
-FIB.
-
-Left out, as long as the nodes leave it out: IPv6 sessions, BGP filters, communities, services, encapsulation,
-add-path, localASNumber, and neighbours that are not nodes of the cluster. An address that workloads of two nodes claim at once has
-no stable answer in BGP without add-path (each node keeps quiet while it hears the other); both are taken to announce
-it, as BIRD with add-path does.
+Everything else is played out without messages, sessions or timers (``general``): sessions stand where the
+configurations of both ends agree (``graph``), and routes are exported, imported and decided over all of them until nothing
+changes. Configurations are confd's, and policy and decision are the speaker's own functions: that these do as BIRD
+does is for the tests against BIRD to show. What is judged is all that happens around them: sessions, updates,
+withdrawals, Adj-RIBs, the FIB and what Felix puts there. On plain clusters both must find the same, which a test holds them to.
 """
 
 from __future__ import annotations
 
+from cluster.oracle.choice import plain
 from cluster.oracle.differences import Difference, first_differences
-from cluster.oracle.facts import Facts, gather
-from cluster.oracle.solver import expected_counts, solve
+from cluster.oracle.expected import Expected
+from cluster.oracle.oracle import Oracle, Snapshot, snapshot
+from cluster.oracle.solver import NodeCounts
 
-__all__ = ["Difference", "Facts", "expected_counts", "first_differences", "gather", "solve"]
+__all__ = [
+    "Difference",
+    "Expected",
+    "NodeCounts",
+    "Oracle",
+    "Snapshot",
+    "first_differences",
+    "plain",
+    "snapshot",
+]

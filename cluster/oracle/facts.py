@@ -1,4 +1,4 @@
-"""All that decides what the FIBs should hold, in a form small enough to send to every shard.
+"""All that decides what the FIBs of a plain cluster should hold, in one address family, small enough to send to every shard.
 
 Owns ``Facts`` and ``gather``, which reads them from the datastore's documents: the session graph (``sessions``), who
 announces which prefixes, who must not pass them on, and what each node holds by itself.
@@ -18,19 +18,21 @@ Documents of blocks and workloads are read as they are: there may be a million, 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
 
 from cluster.oracle.sessions import Pair, Station, derive
-from protocol.prefix import Prefix, host_prefix, parse_address, parse_prefix
+from protocol.prefix import IPV4, IPV6, Prefix, parse_address, parse_prefix
 from protocol.v3.bgp import DEFAULT_AS_NUMBER, BGPConfiguration, BGPPeer
 from protocol.v3.codec import decode
 from protocol.v3.ippool import IPPool
 from protocol.v3.node import Node
 
 Document = Mapping[str, Any]
+
+BITS = {IPV4: 32, IPV6: 128}
 
 
 @attrs.frozen
@@ -41,12 +43,11 @@ class Facts:
     """
 
     names: list[str]
-    addresses: list[bytes]  # b"": a node without IPv4
-    asns: list[int]
+    addresses: list[bytes]  # b"": a node without one of this family
     clusters: list[bytes]  # b"": no reflector
     down: list[int]
     cut: list[Pair]  # both ways round
-    cliques: list[list[int]]  # see sessions.Graph
+    clique: list[int]  # see sessions.Graph
     severed: list[tuple[int, bytes]]
     edges: list[tuple[int, int, bool, bool]]
     announced: list[tuple[list[int], list[int], bool, list[Prefix]]]
@@ -76,9 +77,10 @@ def gather(
     *,
     down: Collection[str] = (),
     cut: Iterable[tuple[str, str]] = (),
-) -> Facts:
-    """``list_kind("Node")`` gives the documents of a kind, in the order of their keys as a datastore lists them.
+) -> list[Facts]:
+    """Those of IPv4, and of IPv6 when there is anything of it.
 
+    ``list_kind("Node")`` gives the documents of a kind, in the order of their keys as a datastore lists them.
     ``down`` nodes are dead, ``cut`` pairs cannot talk.
     """
     configurations = {
@@ -86,83 +88,93 @@ def gather(
         for document in list_kind("BGPConfiguration")
     }
     default = configurations.get("default")
-    global_as = (default and default.as_number) or DEFAULT_AS_NUMBER
-    ports = {name.removeprefix("node."): spec.listen_port or 0 for name, spec in configurations.items()}
-    stations = _stations([cast("Node", decode(document)) for document in list_kind("Node")], global_as, ports)
-    numbers = {station.name: station.number for station in stations}
-    dead = {numbers[name] for name in down if name in numbers}
-    pairs: set[Pair] = set()
-    for one, other in cut:
-        if one in numbers and other in numbers:
-            pairs.add((numbers[one], numbers[other]))
-            pairs.add((numbers[other], numbers[one]))
-    graph = derive(
-        stations,
-        mesh=default is None or default.node_to_node_mesh_enabled is not False,
-        global_as=global_as,
-        peers=[cast("BGPPeer", decode(document)) for document in list_kind("BGPPeer")],
-        down=dead,
-        cut=pairs,
-    )
-    origins = _Origins([cast("IPPool", decode(document)) for document in list_kind("IPPool")], numbers, dead)
+    nodes = [cast("Node", decode(document)) for document in list_kind("Node")]
+    pools = [cast("IPPool", decode(document)) for document in list_kind("IPPool")]
+    peers = [cast("BGPPeer", decode(document)) for document in list_kind("BGPPeer")]
+    stations = {family: _stations(nodes, family) for family in BITS}
+    origins = {family: _Origins(pools, stations[family], down, family) for family in BITS}
     for document in list_kind("BlockAffinity"):
-        origins.add_block(document["spec"])
+        spec = document["spec"]
+        origins[_family(spec["cidr"])].add_block(spec)
     for document in list_kind("WorkloadEndpoint"):
-        origins.add_workload(document["spec"])
-    return Facts(
-        names=[station.name for station in stations],
-        addresses=[station.address for station in stations],
-        asns=[station.asn for station in stations],
-        clusters=[station.cluster for station in stations],
-        down=sorted(dead),
-        cut=sorted(pairs),
-        cliques=graph.cliques,
-        severed=graph.severed,
-        edges=graph.edges,
-        announced=origins.announced(),
-        blackholes=origins.blackholes,
-        workloads=origins.workloads,
-    )
+        spec = document["spec"]
+        for text in spec.get("ipNetworks", ()):
+            origins[_family(text)].add_workload(spec, text)
+    cuts = [*cut]
+    found = []
+    for family in BITS:
+        numbers = {station.name: station.number for station in stations[family]}
+        pairs = {
+            (numbers[one], numbers[other])
+            for one, other in (*cuts, *((other, one) for one, other in cuts))
+            if one in numbers and other in numbers
+        }
+        dead = {numbers[name] for name in down if name in numbers}
+        graph = derive(
+            stations[family],
+            mesh=default is None or default.node_to_node_mesh_enabled is not False,
+            asn=(default and default.as_number) or DEFAULT_AS_NUMBER,
+            peers=peers,
+            down=dead,
+            cut=pairs,
+        )
+        own = origins[family]
+        facts = Facts(
+            names=[station.name for station in stations[family]],
+            addresses=[station.address for station in stations[family]],
+            clusters=[station.cluster for station in stations[family]],
+            down=sorted(dead),
+            cut=sorted(pairs),
+            clique=graph.clique,
+            severed=graph.severed,
+            edges=graph.edges,
+            announced=own.announced(),
+            blackholes=own.blackholes,
+            workloads=own.workloads,
+        )
+        if family == IPV4 or any(facts.addresses) or any(facts.workloads):
+            found.append(facts)
+    return found
 
 
-def _stations(nodes: Iterable[Node], global_as: int, ports: Mapping[str, int]) -> list[Station]:
+def _family(text: str) -> int:
+    return IPV6 if ":" in text else IPV4
+
+
+def _stations(nodes: Iterable[Node], family: int) -> list[Station]:
     found = []
     for node in nodes:
         bgp = node.spec.bgp
-        address = bgp.ipv4_address.partition("/")[0] if bgp else ""
+        written = (bgp.ipv4_address if family == IPV4 else bgp.ipv6_address) if bgp else ""
+        address = written.partition("/")[0]
         found.append((parse_address(address) if address else b"", node.metadata.name, node))
     stations = []
-    # In the order of addresses, so that comparing numbers is comparing router IDs.
+    # In the order of addresses, so that the lowest numbers are the lowest next hops.
     for number, (octets, name, node) in enumerate(sorted(found, key=lambda entry: entry[:2])):
-        bgp = node.spec.bgp
-        named_as = bgp.as_number if bgp else None
-        cluster = bgp.route_reflector_cluster_id if bgp else ""
+        cluster = node.spec.bgp.route_reflector_cluster_id if node.spec.bgp else ""
         stations.append(
             Station(
                 number=number,
                 name=name,
                 labels=node.metadata.labels,
                 address=octets,
-                named_as=named_as,
-                asn=global_as if named_as is None else named_as,
                 cluster=parse_address(cluster) if cluster else b"",
-                port=ports.get(name) or ports.get("default", 0),
-                ports=frozenset(port for port in (ports.get(name), ports.get("default")) if port),
             )
         )
     return stations
 
 
 class _Cover:
-    """Prefixes to be found by what they contain. ``lengths`` are those that occur."""
+    """Prefixes of one family to be found by what they contain."""
 
-    def __init__(self) -> None:
-        self._tables: dict[int, dict[int, list[int]]] = {}
-        self._shortest = 33
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+        self._tables: dict[int, dict[int, list[int]]] = {}  # length -> network -> values
+        self._shortest = bits + 1
 
     def add(self, prefix: Prefix, value: int) -> None:
         length = prefix[0]
-        network = int.from_bytes(prefix[1:], "big") >> (32 - length)
+        network = int.from_bytes(prefix[1:], "big") >> (self._bits - length)
         self._shortest = min(self._shortest, length)
         self._tables.setdefault(length, {}).setdefault(network, []).append(value)
 
@@ -175,47 +187,45 @@ class _Cover:
         found: list[int] = []
         for shorter, table in self._tables.items():
             if shorter < length:
-                found += table.get(network >> (32 - shorter), ())
+                found += table.get(network >> (self._bits - shorter), ())
         return found
 
 
 class _Origins:
     """Who announces what, from affinities and workloads as they come."""
 
-    def __init__(self, pools: Iterable[IPPool], numbers: Mapping[str, int], dead: Collection[int]) -> None:
-        self._numbers = {name: number for name, number in numbers.items() if number not in dead}
-        self._pools = _Cover()  # 1: exports, 0: does not
+    def __init__(
+        self, pools: Iterable[IPPool], stations: Sequence[Station], down: Collection[str], family: int
+    ) -> None:
+        self._numbers = {station.name: station.number for station in stations if station.name not in down}
+        self._bits = BITS[family]
+        self._pools = _Cover(self._bits)  # 1: exports, 0: does not
         for pool in pools:
-            if ":" not in pool.spec.cidr:
+            if _family(pool.spec.cidr) == family:
                 self._pools.add(parse_prefix(pool.spec.cidr), not pool.spec.disable_bgp_export)
-        self._confirmed = _Cover()
+        self._confirmed = _Cover(self._bits)
         self._blocks: list[tuple[Prefix, int, bool]] = []  # (block, node, whether confirmed)
-        self.blackholes: list[list[Prefix]] = [[] for _ in numbers]
-        self.workloads: list[list[tuple[Prefix, str]]] = [[] for _ in numbers]
+        self.blackholes: list[list[Prefix]] = [[] for _ in stations]
+        self.workloads: list[list[tuple[Prefix, str]]] = [[] for _ in stations]
 
     def add_block(self, spec: Mapping[str, Any]) -> None:
         """A BlockAffinity's spec."""
         node, state, cidr = self._numbers.get(spec["node"]), spec.get("state", ""), spec["cidr"]
         if node is None or state == "pending" or spec.get("deleted") or spec.get("type", "host") != "host":
             return
-        if ":" in cidr:
-            return
-        prefix = _ipv4_prefix(cidr)
+        prefix = _prefix(cidr)
         confirmed = state != "pendingDeletion"
         if confirmed:
             self._confirmed.add(prefix, node)
-        if prefix[0] < 32:
+        if prefix[0] < self._bits:
             self.blackholes[node].append(prefix)
         self._blocks.append((prefix, node, confirmed))
 
-    def add_workload(self, spec: Mapping[str, Any]) -> None:
-        """A WorkloadEndpoint's spec."""
+    def add_workload(self, spec: Mapping[str, Any], address: str) -> None:
+        """A WorkloadEndpoint's spec, and one of its addresses."""
         node, interface = self._numbers.get(spec["node"]), spec.get("interfaceName", "")
-        if node is None or not interface:
-            return
-        for text in spec.get("ipNetworks", ()):
-            prefix = host_prefix(parse_address(text.partition("/")[0])) if ":" in text else _ipv4_prefix(text)
-            self.workloads[node].append((prefix, interface))
+        if node is not None and interface:
+            self.workloads[node].append((_prefix(address), interface))
 
     def announced(self) -> list[tuple[list[int], list[int], bool, list[Prefix]]]:
         announcers: dict[Prefix, tuple[int, ...]] = {}
@@ -231,13 +241,13 @@ class _Origins:
                 announcers[prefix] = (*announcers.get(prefix, ()), node)
 
         for prefix, node, confirmed in self._blocks:
-            if prefix[0] < 32:
+            if prefix[0] < self._bits:
                 announce(prefix, node, own_block=confirmed)
             elif confirmed:
                 whole.add((prefix, node))
         for node, workloads in enumerate(self.workloads):
             for prefix, _ in workloads:
-                if len(prefix) == 5 and node not in self._confirmed.around(prefix, itself=False):
+                if node not in self._confirmed.around(prefix, itself=False):
                     announce(prefix, node, own_block=(prefix, node) in whole)
         groups: dict[tuple[tuple[int, ...], tuple[int, ...], bool], list[Prefix]] = {}
         for prefix, nodes in announcers.items():
@@ -250,7 +260,9 @@ class _Origins:
         ]
 
 
-def _ipv4_prefix(cidr: str) -> Prefix:
+def _prefix(cidr: str) -> Prefix:
     # Validated long ago; parse_prefix takes ten times as long.
     address, _, length = cidr.partition("/")
+    if ":" in address:
+        return Prefix(bytes((int(length or 128),)) + socket.inet_pton(socket.AF_INET6, address))
     return Prefix(bytes((int(length or 32),)) + socket.inet_aton(address))

@@ -11,10 +11,10 @@ from agents.node import Host, Node
 from agents.speaker.config import Timers
 from agents.speaker.tcp import TcpNetwork
 from agents.syncer import View
-from cluster.addressing import endpoints
+from cluster.addressing import Endpoints
 from cluster.datastore.local import LocalDatastore, follow
 from cluster.datastore.memory import MemoryStore
-from cluster.oracle import gather, solve
+from cluster.oracle import Oracle, snapshot
 from protocol.prefix import parse_address
 from tests.strategies.clusters import bgp_configuration, node, pool
 
@@ -35,19 +35,20 @@ async def test_thirty_nodes_over_real_tcp() -> None:
     host = Host(
         view=view,
         datastore=LocalDatastore(store),
-        network=TcpNetwork(endpoints([parse_address(address) for address in addresses], PORT, wide=True)),
+        network=TcpNetwork(Endpoints(PORT, wide=True).add([parse_address(address) for address in addresses])),
         confd=Confd(view, Timers()),
         wall=time.time,
     )
     follow(store, view, names, host.changed)
+    oracle = Oracle()
 
     def programmed() -> int:
         return sum(len(each.fib.routes) for each in host.nodes.values())
 
     def differs() -> bool:
-        facts = gather(store.list)
+        expected = oracle.expect(snapshot(store.list))
         return any(
-            host.nodes[name].fib.routes != table for name, table in solve(facts, names, host.routes.via)
+            host.nodes[name].fib.routes != table for name, table in expected.solve(names, host.routes.via)
         )
 
     async with trio.open_nursery() as nursery:

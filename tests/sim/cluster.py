@@ -19,7 +19,7 @@ from agents.speaker.memory import MemoryNetwork
 from agents.syncer import View
 from cluster.datastore.local import LocalDatastore, follow
 from cluster.datastore.memory import MemoryStore
-from cluster.oracle import first_differences, gather, solve
+from cluster.oracle import Oracle, first_differences, snapshot
 from protocol.prefix import Address, parse_address
 from tests.strategies.clusters import bgp_configuration, bgp_peer, node, pool
 
@@ -54,6 +54,7 @@ class SimCluster:
         self._running: dict[int, trio.CancelScope] = {}
         self.cuts: set[tuple[int, int]] = set()
         self.pods = 0
+        self._oracle = Oracle()
         follow(self.store, view, [name_of(index) for index in range(1, size + 1)], self.host.changed)
         self.apply(pool("default", "192.168.0.0/16", blockSize=26))
         self.apply(bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True))
@@ -145,16 +146,16 @@ class SimCluster:
     def differences(self) -> list[str]:
         """What is not as the datastore asks for, in words; empty when every FIB is exact."""
         known = {document["metadata"]["name"] for document in self.store.list("Node")}
-        facts = gather(
-            self.store.list,
+        oracle = self._oracle.expect(
+            snapshot(self.store.list),
             down=known - {name_of(index) for index in self._running},
             cut=[(name_of(one), name_of(other)) for one, other in self.cuts],
         )
         found: list[str] = []
-        for name, expected in solve(facts, known & self.host.nodes.keys(), self.host.routes.via):
+        for name, expected in oracle.solve(known & self.host.nodes.keys(), self.host.routes.via):
             table = self.host.nodes[name].fib.routes
             if table != expected:
-                found += [str(each) for each in first_differences(facts, name, expected, table, limit=3)]
+                found += [str(each) for each in first_differences(oracle, name, expected, table, limit=3)]
         return found
 
     async def converged(self, within: float) -> list[str]:

@@ -1,0 +1,116 @@
+"""Which BGP sessions stand, by the configurations of both ends.
+
+Owns ``Daemon`` (one BIRD: a node or router in one address family), ``End`` (one side of a standing session) and
+``connect``, which finds them.
+
+A session stands between two living daemons that can reach each other when a stanza of the one meets a stanza of the
+other: each names the address of the other, expects the AS that the other says it is in, at least one of them dials
+and finds the port that the other listens on, the passwords are equal, and the packets of both arrive with the TTL
+that the receiver insists on (RFC 5082: a sender with ``ttl security`` sends 255, any other BIRD 64).
+
+Where several stanzas of a pair would agree (the mesh and a BGPPeer for one neighbour) there is one session: that of
+the pair of stanzas that comes first when ordered by what they are. A mesh stanza meets a mesh stanza before it meets another.
+
+Left out: where configurations come from (``agents.confd``), and what is said on a session (``fixpoint``).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import attrs
+
+from agents.speaker.config import DEFAULT_PORT, PeerConfig, PeerKind, SpeakerConfig
+from protocol.prefix import Address
+
+BIRD_TTL = 64  # of `multihop` without a number
+SECURE_TTL = 255
+
+
+@attrs.define(eq=False)
+class Daemon:
+    """``alive``: its node runs, and has an address of the family."""
+
+    number: int
+    name: str
+    config: SpeakerConfig
+    alive: bool
+    ends: list[End] = attrs.Factory(list)
+
+
+@attrs.frozen(eq=False)
+class End:
+    """A session as seen by ``owner``: ``stanza`` is its own, ``there`` is the neighbour and ``theirs`` its stanza."""
+
+    owner: Daemon
+    stanza: PeerConfig
+    there: Daemon
+    theirs: PeerConfig
+
+    @property
+    def add_path(self) -> bool:
+        """Whether all paths are told, and not the best alone (RFC 7911)."""
+        return self.owner.config.add_path and self.there.config.add_path
+
+
+def connect(daemons: Sequence[Daemon], cut: Collection[frozenset[str]] = ()) -> None:
+    """Fills in the ``ends`` of all. ``cut`` are pairs of names that cannot reach each other."""
+    by_address: dict[Address, list[Daemon]] = {}
+    for daemon in daemons:
+        if daemon.alive:
+            by_address.setdefault(daemon.config.address, []).append(daemon)
+    stanzas = {daemon.number: _by_neighbour(daemon.config.peers) for daemon in daemons if daemon.alive}
+    for one in daemons:
+        if not one.alive:
+            continue
+        for address, ours in stanzas[one.number].items():
+            # Of several nodes with one address the first has it.
+            for other in by_address.get(address, ())[:1]:
+                if other.number <= one.number or frozenset((one.name, other.name)) in cut:
+                    continue
+                theirs = stanzas[other.number].get(one.config.address, ())
+                met = _meet(one.config, ours, other.config, theirs)
+                if met is not None:
+                    mine, its = met
+                    one.ends.append(End(one, mine, other, its))
+                    other.ends.append(End(other, its, one, mine))
+
+
+def _by_neighbour(stanzas: Iterable[PeerConfig]) -> Mapping[Address, list[PeerConfig]]:
+    found: dict[Address, list[PeerConfig]] = {}
+    for stanza in stanzas:
+        found.setdefault(stanza.address, []).append(stanza)
+    return found
+
+
+def _meet(
+    one: SpeakerConfig, ours: Sequence[PeerConfig], other: SpeakerConfig, theirs: Sequence[PeerConfig]
+) -> tuple[PeerConfig, PeerConfig] | None:
+    agreeing = [
+        (mine, its)
+        for mine, its in itertools.product(ours, theirs)
+        if mine.peer_as == its.local_as
+        and its.peer_as == mine.local_as
+        and mine.password == its.password
+        and _arrives(mine, its)
+        and _arrives(its, mine)
+        and (_finds(mine, other) or _finds(its, one))
+    ]
+    return min(agreeing, key=_precedence, default=None)
+
+
+def _precedence(pair: tuple[PeerConfig, PeerConfig]) -> tuple[bool, bool, str, str]:
+    mine, its = pair
+    unlike = (mine.kind is PeerKind.MESH) != (its.kind is PeerKind.MESH)
+    return unlike, mine.kind is not PeerKind.MESH, mine.name, its.name
+
+
+def _arrives(sender: PeerConfig, receiver: PeerConfig) -> bool:
+    sent = BIRD_TTL if sender.ttl_security is None else SECURE_TTL
+    return receiver.ttl_security is None or sent >= SECURE_TTL + 1 - receiver.ttl_security
+
+
+def _finds(dialler: PeerConfig, listener: SpeakerConfig) -> bool:
+    """Whether a dial ends where the other listens."""
+    return not dialler.passive and (dialler.port or DEFAULT_PORT) == (listener.listen_port or DEFAULT_PORT)
