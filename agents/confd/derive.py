@@ -1,16 +1,18 @@
-"""From resources to the configuration of one node's speaker.
+"""From resources to the configurations of the speakers of one node: one for each address family.
 
 Owns ``Confd``, which the nodes of a shard share, and ``derive``, the same for one node alone.
 
-    Node, BGPConfiguration, BGPPeer ─► Fabric ─┐ (once per change, for all nodes)
-                           IPPool ─► PoolRules ┤
-         BlockAffinity of the node ─► blocks ──┴─► SpeakerConfig of the node
+    Node, BGPConfiguration, BGPPeer, BGPFilter, Secret ─► Fabric ──────┐
+    IPPool, BGPConfiguration ─► what is exported, what the kernel gets ┤ once per change and family, for all nodes
+    Service, EndpointSlice, BGPConfiguration ─► ServiceRoutes ─────────┤
+    BlockAffinity (and WorkloadEndpoint) of the node ──────────────────┴─► SpeakerConfig of the node
+    Router, Node, Secret ─► SpeakerConfig of a lab Router
 
 The configuration depends on the resources that exist and on nothing else. What is kept here between calls only saves
 work: it is found again by the versions of the kinds it was made of, and a change that changes no configuration gives
 back the very object of the last call, so that ``is`` tells whether there is anything to do.
 
-Left out: when to derive (the shard says so after each batch of changes), and any other address family than IPv4.
+Left out: when to derive (the shard says so after each batch of changes).
 
 Follows confd/pkg/backends/calico.
 """
@@ -18,142 +20,302 @@ Follows confd/pkg/backends/calico.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import attrs
 
-from agents.confd.fabric import Fabric, NodeFacts, Settings, build_fabric, node_facts, read_settings
+from agents.confd.fabric import Fabric, build_fabric
+from agents.confd.filters import Filters, read_filter
+from agents.confd.kernel import kernel_pools
+from agents.confd.nodes import NodeFacts, node_facts
 from agents.confd.origination import LocalBlocks, PoolRules, local_blocks, pool_rules
-from agents.confd.peers import derive_peers, local_as
-from agents.speaker.config import Block, ExportPolicy, SpeakerConfig, StaticRoute, Timers
-from protocol.prefix import IPV4
-from protocol.v3.bgp import BGPConfiguration, BGPPeer, BGPPeerSpec
+from agents.confd.parts import Part, Reader, ResourceView
+from agents.confd.passwords import Passwords
+from agents.confd.peers import Sessions, derive_sessions, local_as
+from agents.confd.requests import Request, read_request
+from agents.confd.router import RouterFacts, Surroundings, derive_router, router_facts
+from agents.confd.router_id import router_id_of
+from agents.confd.services import ServiceRoutes, read_service_settings, service_routes
+from agents.confd.settings import Settings, read_settings
+from agents.speaker.config import (
+    ExportPolicy,
+    KernelPolicy,
+    KernelPool,
+    SpeakerConfig,
+    Timers,
+)
+from protocol.prefix import IPV4, host_prefix
+from protocol.v3.bgp import BGPConfiguration, BGPConfigurationSpec, BGPFilter, BGPPeer
+from protocol.v3.core import EndpointSlice, Secret, Service
 from protocol.v3.ipam import BlockAffinity
 from protocol.v3.ippool import IPPool
-from protocol.v3.metadata import Key, Resource
+from protocol.v3.lab import Router
+from protocol.v3.metadata import Resource
 from protocol.v3.node import Node
+from protocol.v3.workload import WorkloadEndpoint
 
 R = TypeVar("R", bound=Resource)
 
-
-class ResourceView(Protocol):
-    """The part of ``agents.syncer.View`` that confd reads."""
-
-    def all(self, kind: str) -> Mapping[Key, Resource]: ...
-    def of_node(self, kind: str, node: str) -> Mapping[Key, Resource]: ...
-    def version(self, kind: str) -> int: ...
-
-
-@attrs.frozen
-class _Derived:
-    """The last answer for one node, and what it was made of."""
-
-    fabric: Fabric
-    affinities_version: int
-    blocks: LocalBlocks
-    config: SpeakerConfig
+_NO_ENVIRONMENT: Mapping[str, str] = {}
 
 
 class Confd:
-    """Derives the configurations of the nodes of one shard."""
+    """Derives the configurations of the nodes of one shard. ``env`` is the environment of all of them."""
 
-    def __init__(self, view: ResourceView, timers: Timers) -> None:
+    def __init__(self, view: ResourceView, timers: Timers, env: Mapping[str, str] = _NO_ENVIRONMENT) -> None:
         self._view = view
         self._timers = timers
-        self._derived: dict[str, _Derived] = {}
-        # Made of Node, BGPConfiguration and BGPPeer:
-        self._fabric: Fabric | None = None
-        self._fabric_versions = (-1, -1, -1)
-        self._facts: dict[str, tuple[Resource, NodeFacts | None]] = {}  # each with the Node it was read from
-        self._inputs: tuple[Settings, dict[str, NodeFacts], dict[str, BGPPeerSpec]] | None = None
-        # Made of IPPool:
-        self._pools = PoolRules(export_disabled=(), exported=())
-        self._pools_version = -1
+        self._env = env
+        self._families: dict[int, _Family] = {}
 
-    def derive(self, node_name: str, family: int = IPV4) -> SpeakerConfig | None:
-        """None when there is no such node or it has no IPv4 address.
+    def derive(self, name: str, family: int = IPV4) -> SpeakerConfig | None:
+        """None when there is no Node, and no Router, of that name.
 
         The same object as the last time when the configuration is equal.
         """
-        if family != IPV4:
-            return None
-        fabric = self._current_fabric()
-        own = fabric.nodes.get(node_name)
-        if own is None:
-            self._derived.pop(node_name, None)
-            return None
-        pools = self._current_pools()
-        last = self._derived.get(node_name)
-        affinities_version = self._view.version(BlockAffinity.kind)
-        if last is not None and last.affinities_version == affinities_version:
-            blocks = last.blocks
-        else:
-            affinities = self._view.of_node(BlockAffinity.kind, node_name)
-            blocks = local_blocks(cast("Iterable[BlockAffinity]", affinities.values()))
-        config = SpeakerConfig(
-            node=node_name,
-            address=own.address,
-            router_id=own.address,
-            local_as=local_as(fabric, own),
-            peers=last.config.peers
-            if last is not None and last.fabric is fabric
-            else derive_peers(fabric, own),
-            policy=ExportPolicy(
-                blocks=tuple(Block(cidr=cidr, state="confirmed") for cidr in blocks.announced),
-                export_disabled=pools.export_disabled,
-                pools=pools.exported,
-                normal_priority=fabric.settings.normal_priority,
-            ),
-            statics=tuple(StaticRoute(prefix=cidr) for cidr in blocks.blackholes),
-            timers=self._timers,
-        )
-        if last is not None and last.config == config:
-            config = last.config
-        self._derived[node_name] = _Derived(fabric, affinities_version, blocks, config)
-        return config
+        state = self._families.get(family)
+        if state is None:
+            state = self._families[family] = _Family(self._view, family, self._timers, self._env)
+        return state.derive(name)
 
-    def _current_fabric(self) -> Fabric:
-        view = self._view
-        versions = (view.version(Node.kind), view.version(BGPConfiguration.kind), view.version(BGPPeer.kind))
-        if self._fabric is None or versions != self._fabric_versions:
-            self._fabric_versions = versions
-            inputs = (
-                read_settings(self._all(BGPConfiguration)),
-                self._read_nodes(),
-                {peer.metadata.name: peer.spec for peer in self._all(BGPPeer)},
-            )
-            # Nodes are written for many reasons; few of them concern BGP.
-            if self._fabric is None or inputs != self._inputs:
-                self._inputs = inputs
-                self._fabric = build_fabric(*inputs)
+
+def derive(
+    view: ResourceView,
+    name: str,
+    timers: Timers,
+    family: int = IPV4,
+    env: Mapping[str, str] = _NO_ENVIRONMENT,
+) -> SpeakerConfig | None:
+    """One node's configuration; for many nodes of one view, share a ``Confd``."""
+    return Confd(view, timers, env).derive(name, family)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Common:
+    """What the nodes have in common. Compared by identity."""
+
+    settings: Settings
+    fabric: Fabric
+    filters: Filters
+    pools: PoolRules
+    kernel_pools: tuple[KernelPool, ...]
+    services: ServiceRoutes
+
+    def made_of(self, other: _Common) -> bool:
+        """The very same parts."""
+        return (
+            self.fabric is other.fabric
+            and self.settings is other.settings
+            and self.filters is other.filters
+            and self.pools is other.pools
+            and self.kernel_pools is other.kernel_pools
+            and self.services is other.services
+        )
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Own:
+    """The last answer for one node, and what it was made of."""
+
+    common: _Common
+    affinities: int  # version
+    workloads: int  # version
+    blocks: LocalBlocks
+    sessions: Sessions
+    config: SpeakerConfig
+
+
+class _Family:
+    """One address family."""
+
+    def __init__(self, view: ResourceView, family: int, timers: Timers, env: Mapping[str, str]) -> None:
+        self._view = view
+        self._family = family
+        self._timers = timers
+        self._env = env
+        self._derived: dict[str, _Own] = {}
+        self._surroundings: tuple[tuple[Fabric, dict[str, RouterFacts], Passwords], Surroundings] | None = (
+            None
+        )
+        self._routers_derived: dict[str, tuple[object, SpeakerConfig]] = {}
+        self._common: _Common | None = None
+        self._fabric: Fabric | None = None
+        self._fabric_made_of: object = None
+
+        nodes = Reader(view, Node, lambda node: node_facts(node, family))
+        filters = Reader(view, BGPFilter, lambda resource: read_filter(resource, family))
+        routers = Reader(view, Router, lambda resource: router_facts(resource, family))
+        self._nodes = Part(view, (Node,), nodes.all)
+        self._filters = Part(view, (BGPFilter,), lambda: Filters(filters.all()))
+        self._routers = Part(view, (Router,), routers.all)
+        self._passwords = Part(
+            view, (Secret,), lambda: Passwords(dict(view.all(Secret.kind)), env.get("NAMESPACE"))
+        )
+        self._settings = Part(
+            view, (BGPConfiguration,), lambda: read_settings(self._all(BGPConfiguration), family)
+        )
+        self._requests = Part(view, (BGPPeer, BGPFilter, Secret), self._read_requests)
+        self._mesh_password = Part(view, (BGPConfiguration, Secret), self._read_mesh_password)
+        self._pools = Part(view, (IPPool,), lambda: pool_rules(self._all(IPPool), family))
+        self._kernel_pools = Part(view, (IPPool, BGPConfiguration), self._read_kernel_pools)
+        self._services = Part(view, (Service, EndpointSlice, BGPConfiguration), self._read_services)
+
+    def derive(self, name: str) -> SpeakerConfig | None:
+        common = self._current()
+        own = common.fabric.nodes.get(name)
+        if own is not None:
+            return self._derive_node(common, own)
+        self._derived.pop(name, None)
+        facts = self._routers.current().get(name)
+        if facts is not None:
+            return self._derive_router(common.fabric, facts)
+        self._routers_derived.pop(name, None)
+        return None
+
+    # -- what is in common --------------------------------------------------------------------------------------
+
+    def _current(self) -> _Common:
+        settings = self._settings.current()
+        common = _Common(
+            settings=settings,
+            fabric=self._current_fabric(settings),
+            filters=self._filters.current(),
+            pools=self._pools.current(),
+            kernel_pools=self._kernel_pools.current(),
+            services=self._services.current(),
+        )
+        if self._common is None or not self._common.made_of(common):
+            self._common = common
+        return self._common
+
+    def _current_fabric(self, settings: Settings) -> Fabric:
+        inputs = (
+            settings.peering,
+            self._nodes.current(),
+            self._requests.current(),
+            self._mesh_password.current(),
+        )
+        # Nodes and settings are written for many reasons; few of them concern BGP.
+        if self._fabric is None or inputs != self._fabric_made_of:
+            self._fabric_made_of = inputs
+            self._fabric = build_fabric(*inputs)
         return self._fabric
 
-    def _read_nodes(self) -> dict[str, NodeFacts]:
-        """Only what has changed is read again."""
-        known = self._facts
-        self._facts = {}
-        nodes: dict[str, NodeFacts] = {}
-        for node in self._all(Node):
-            name = node.metadata.name
-            entry = known.get(name)
-            if entry is None or entry[0] is not node:
-                entry = node, node_facts(node)
-            self._facts[name] = entry
-            if entry[1] is not None:
-                nodes[name] = entry[1]
-        return nodes
+    def _read_requests(self) -> dict[str, Request]:
+        filters, passwords = self._filters.current(), self._passwords.current()
+        found = ((peer, read_request(peer, self._family, filters, passwords)) for peer in self._all(BGPPeer))
+        return {peer.metadata.name: request for peer, request in found if request is not None}
 
-    def _current_pools(self) -> PoolRules:
-        version = self._view.version(IPPool.kind)
-        if version != self._pools_version:
-            self._pools_version = version
-            self._pools = pool_rules(self._all(IPPool))
-        return self._pools
+    def _read_mesh_password(self) -> tuple[str | None, tuple[str, ...]]:
+        password = self._settings.current().peering.mesh_password
+        return self._passwords.current().read(password, "BGPConfiguration/default")
 
-    def _all(self, cls: type[R]) -> list[R]:
-        return cast("list[R]", list(self._view.all(cls.kind).values()))
+    def _read_kernel_pools(self) -> tuple[KernelPool, ...]:
+        return kernel_pools(self._all(IPPool), self._settings.current().owned, self._family)
 
+    def _read_services(self) -> ServiceRoutes:
+        default = self._view.all(BGPConfiguration.kind).get((BGPConfiguration.kind, "", "default"))
+        spec = default.spec if isinstance(default, BGPConfiguration) else BGPConfigurationSpec()
+        settings = read_service_settings(spec, self._env.get("CALICO_ADVERTISE_CLUSTER_IPS", ""))
+        return service_routes(settings, self._all(Service), self._all(EndpointSlice), self._family)
 
-def derive(view: ResourceView, node_name: str, timers: Timers) -> SpeakerConfig | None:
-    """One node's configuration; for many nodes of one view, share a ``Confd``."""
-    return Confd(view, timers).derive(node_name)
+    # -- one of many ----------------------------------------------------------------------------------------------
+
+    def _derive_node(self, common: _Common, own: NodeFacts) -> SpeakerConfig:
+        name, fabric, last = own.name, common.fabric, self._derived.get(own.name)
+        affinities = self._view.version(BlockAffinity.kind)
+        workloads = self._view.version(WorkloadEndpoint.kind) if fabric.workloads else 0
+        same_sessions = last is not None and last.common.fabric is fabric and last.workloads == workloads
+        if last is not None and same_sessions and last.common is common and last.affinities == affinities:
+            return last.config
+        if last is not None and same_sessions:
+            sessions = last.sessions
+        else:
+            sessions = derive_sessions(
+                fabric, own, self._of_node(WorkloadEndpoint, name) if workloads else ()
+            )
+        if last is not None and last.affinities == affinities:
+            blocks = last.blocks
+        else:
+            blocks = local_blocks(self._of_node(BlockAffinity, name), self._family)
+        config = self._node_config(common, own, sessions, blocks)
+        if last is not None and last.config == config:
+            config = last.config
+        self._derived[name] = _Own(
+            common=common,
+            affinities=affinities,
+            workloads=workloads,
+            blocks=blocks,
+            sessions=sessions,
+            config=config,
+        )
+        return config
+
+    def _node_config(
+        self, common: _Common, own: NodeFacts, sessions: Sessions, blocks: LocalBlocks
+    ) -> SpeakerConfig:
+        name, settings, fabric = own.name, common.settings, common.fabric
+        router_id, router_notes = router_id_of(own, self._env.get("CALICO_ROUTER_ID", ""))
+        advertised = settings.advertised_by(name)
+        announced = common.services.of_node(name, excluded=own.excluded)
+        # BIRD compares next hops with it; an address without a prefix length is a subnet of its own.
+        subnet = own.subnet or (host_prefix(own.address) if own.address else None)
+        return SpeakerConfig(
+            node=name,
+            address=own.address,
+            router_id=router_id,
+            local_as=local_as(fabric, own),
+            family=self._family,
+            subnet=own.subnet,
+            peers=sessions.peers,
+            filters=common.filters.all,
+            policy=ExportPolicy(
+                normal_priority=settings.normal_priority,
+                export_disabled=common.pools.export_disabled,
+                tunnel_kept=not settings.owned.ipip,
+                communities=advertised.communities,
+                blocks=blocks.blocks,
+                services=announced.prefixes,
+                reflected=common.services.reflected if own.cluster_id is not None else (),
+                pools=common.pools.exported,
+            ),
+            kernel=KernelPolicy(
+                normal_priority=settings.normal_priority,
+                rejected=common.services.rejected,
+                wireguard=tuple(node.address for node in fabric.wireguard if node is not own)
+                if own.wireguard
+                else (),
+                # Without an address of its own a node has no line about IPv4 pools.
+                pools=common.kernel_pools if own.address or self._family != IPV4 else (),
+                subnet=subnet,
+            ),
+            statics=(*blocks.blackholes, *announced.statics, *sessions.statics),
+            timers=self._timers,
+            listen_port=settings.peering.port_of(name),
+            listen_address=own.address if settings.bind_node_ip and own.address else None,
+            ignored_interfaces=settings.ignored_interfaces,
+            debug=settings.debug_of(name),
+            notes=(*router_notes, *advertised.notes, *sessions.notes),
+        )
+
+    def _derive_router(self, fabric: Fabric, facts: RouterFacts) -> SpeakerConfig:
+        made_of = fabric, self._routers.current(), self._passwords.current()
+        if self._surroundings is None or any(
+            new is not old for new, old in zip(made_of, self._surroundings[0], strict=True)
+        ):
+            self._surroundings = made_of, Surroundings(fabric, made_of[1])
+        last = self._routers_derived.get(facts.name)
+        if last is not None and last[0] is self._surroundings:
+            return last[1]
+        around, passwords = self._surroundings[1], made_of[2]
+        config = derive_router(facts, around, passwords, self._family, self._timers)
+        if last is not None and last[1] == config:
+            config = last[1]
+        self._routers_derived[facts.name] = self._surroundings, config
+        return config
+
+    def _all(self, cls: type[R]) -> Iterable[R]:
+        return cast("Iterable[R]", self._view.all(cls.kind).values())
+
+    def _of_node(self, cls: type[R], node: str) -> Iterable[R]:
+        return cast("Iterable[R]", self._view.of_node(cls.kind, node).values())

@@ -1,4 +1,4 @@
-"""What a node originates, and what it lets out.
+"""What a node originates of its IPAM blocks, and what of the pools it lets out.
 
 Owns two derivations: from the node's BlockAffinities to its local blocks (``local_blocks``: the statics of
 bird_aggr.cfg and the blocks of calico_aggr()), and from the cluster's IPPools to the pools of
@@ -14,12 +14,12 @@ confirmed, ""      yes         yes ("" is data older than states)
 pendingDeletion    yes         no: block and /32s go out by the pool's rule meanwhile
 =================  ==========  ======================================================
 
-A block of one address has no blackhole: the workload's own /32 is the block.
+A block of one address has no blackhole: the workload's own /32 or /128 is the block.
 
 A pool's ``disabled`` stops IPAM only; its routes are announced like any other pool's. Encapsulation does not matter
 for the export either.
 
-Left out: service routes, reachableBy, communities.
+Left out: Services (``services``), what the kernel gets (``kernel``).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from collections.abc import Iterable
 
 import attrs
 
-from protocol.prefix import IPV4, Prefix, family_of, format_prefix, parse_prefix
+from agents.confd.prefixes import in_text_order
+from agents.speaker.config import Block, StaticRoute
+from protocol.prefix import IPV4, Prefix, family_of, parse_prefix
 from protocol.v3.ipam import BlockAffinity
 from protocol.v3.ippool import IPPool
-
-_HOST_LENGTH = 32
 
 
 @attrs.frozen(kw_only=True)
 class LocalBlocks:
-    announced: tuple[Prefix, ...]
-    blackholes: tuple[Prefix, ...]
+    blocks: tuple[Block, ...]
+    blackholes: tuple[StaticRoute, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,34 +47,32 @@ class PoolRules:
     exported: tuple[Prefix, ...]
 
 
-def local_blocks(affinities: Iterable[BlockAffinity]) -> LocalBlocks:
-    """The IPv4 blocks of the node that these affinities belong to."""
-    announced: set[Prefix] = set()
-    blackholes: set[Prefix] = set()
-    for affinity in affinities:
+def local_blocks(affinities: Iterable[BlockAffinity], family: int) -> LocalBlocks:
+    """The blocks of the node that these affinities belong to, in the order of their text.
+
+    IPAM's affinities are one for a block; of those that somebody wrote the first by name counts.
+    """
+    states: dict[Prefix, str] = {}
+    for affinity in sorted(affinities, key=lambda affinity: affinity.metadata.name):
         spec = affinity.spec
         if spec.deleted or spec.type != "host" or spec.state == "pending":
             continue
-        block = parse_prefix(spec.cidr)
-        if family_of(block) != IPV4:
-            continue
-        if block[0] != _HOST_LENGTH:
-            blackholes.add(block)
-        if spec.state != "pendingDeletion":
-            announced.add(block)
-    return LocalBlocks(announced=_in_text_order(announced), blackholes=_in_text_order(blackholes))
+        cidr = parse_prefix(spec.cidr)
+        if family_of(cidr) == family:
+            states.setdefault(cidr, spec.state)
+    host_length = 32 if family == IPV4 else 128
+    cidrs = in_text_order(states)
+    return LocalBlocks(
+        blocks=tuple(Block(cidr=cidr, state=states[cidr]) for cidr in cidrs),
+        blackholes=tuple(StaticRoute(prefix=cidr) for cidr in cidrs if cidr[0] != host_length),
+    )
 
 
-def pool_rules(pools: Iterable[IPPool]) -> PoolRules:
-    """The IPv4 pools, by whether BGP may export what is in them."""
+def pool_rules(pools: Iterable[IPPool], family: int) -> PoolRules:
+    """The pools of a family, by whether BGP may export what is in them."""
     rules: dict[bool, set[Prefix]] = {True: set(), False: set()}
     for pool in pools:
         cidr = parse_prefix(pool.spec.cidr)
-        if family_of(cidr) == IPV4:
+        if family_of(cidr) == family:
             rules[pool.spec.disable_bgp_export].add(cidr)
-    return PoolRules(export_disabled=_in_text_order(rules[True]), exported=_in_text_order(rules[False]))
-
-
-def _in_text_order(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
-    """The order in which confd's files list them."""
-    return tuple(sorted(prefixes, key=format_prefix))
+    return PoolRules(export_disabled=in_text_order(rules[True]), exported=in_text_order(rules[False]))

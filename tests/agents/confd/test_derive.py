@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.confd.derive import Confd, derive
-from agents.speaker.config import Block, ExportPolicy, SpeakerConfig, StaticRoute, Timers
+from agents.speaker.config import (
+    Block,
+    ExportPolicy,
+    KernelPolicy,
+    KernelPool,
+    PoolRoutes,
+    SpeakerConfig,
+    StaticRoute,
+    Timers,
+)
 from protocol.prefix import parse_address, parse_prefix
 from protocol.v3.metadata import Resource
 from protocol.v3.node import Node, NodeStatus
@@ -44,11 +53,23 @@ def test_all_that_a_speaker_is_told() -> None:
         address=address,
         router_id=address,
         local_as=64999,
+        subnet=parse_prefix("10.77.0.0/16"),
         policy=ExportPolicy(
-            blocks=(Block(cidr=parse_prefix("192.168.4.64/26"), state="confirmed"),),
+            blocks=(
+                Block(cidr=parse_prefix("192.168.4.128/26"), state="pendingDeletion"),
+                Block(cidr=parse_prefix("192.168.4.64/26"), state="confirmed"),
+            ),
             export_disabled=(parse_prefix("10.2.0.0/16"),),
             pools=(parse_prefix("192.168.0.0/16"),),
             normal_priority=2000,
+        ),
+        kernel=KernelPolicy(
+            normal_priority=2000,
+            pools=(
+                KernelPool(cidr=parse_prefix("10.2.0.0/16"), routes=PoolRoutes.DIRECT),
+                KernelPool(cidr=parse_prefix("192.168.0.0/16"), routes=PoolRoutes.DIRECT),
+            ),
+            subnet=parse_prefix("10.77.0.0/16"),
         ),
         statics=tuple(
             StaticRoute(prefix=parse_prefix(cidr)) for cidr in ("192.168.4.128/26", "192.168.4.64/26")
@@ -61,10 +82,17 @@ def test_the_as_of_the_node_wins_over_the_global_one() -> None:
     assert config_of("own", node("own", "10.77.0.1", as_number=64600), bgp_configuration()).local_as == 64600
 
 
-def test_no_configuration_without_node_or_address() -> None:
-    writer = Writer(node("six", ""), Node(ONE.metadata))
-    assert derive(writer.view, "six", TIMERS) is None
-    assert derive(writer.view, "one", TIMERS) is None
+def test_without_an_address_there_is_a_configuration_that_does_nothing() -> None:
+    writer = Writer(node("six", ""), Node(ONE.metadata), TWO, affinity("six", "192.168.4.64/26"))
+    for name in ("six", "one"):
+        config = derive(writer.view, name, TIMERS)
+        assert config is not None
+        assert not config.enabled
+        assert config.peers == ()
+    six = derive(writer.view, "six", TIMERS)
+    assert six is not None
+    assert six.statics == (StaticRoute(prefix=parse_prefix("192.168.4.64/26")),)
+    assert derive(writer.view, "two", TIMERS) != six
     assert derive(writer.view, "nobody", TIMERS) is None
 
 

@@ -1,0 +1,67 @@
+"""BGPFilters as the sessions of one address family have them.
+
+Owns ``Filters``: what there is, and the filters of a BGPPeer in the order of its list. A BGPFilter without rules for a
+direction has no function in BIRD and is not called. One that does not exist is skipped, and said.
+
+Follows confd/pkg/backends/calico/bgp_processor.go: buildImportFilter, buildExportFilter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from agents.speaker.config import Filter
+from protocol.prefix import IPV4
+from protocol.v3.bgp import BGPFilter
+
+
+@attrs.frozen
+class Directions:
+    """One BGPFilter's; None where it has no rules."""
+
+    imports: Filter | None
+    exports: Filter | None
+
+
+@attrs.frozen
+class Filters:
+    by_name: Mapping[str, Directions] = attrs.field(factory=dict)
+    all: tuple[Filter, ...] = attrs.field(init=False)  # in the order of bird.cfg
+
+    @all.default
+    def _in_order(self) -> tuple[Filter, ...]:
+        directions = (self.by_name[name] for name in sorted(self.by_name))
+        return tuple(each for both in directions for each in (both.imports, both.exports) if each is not None)
+
+    def named(self, names: Iterable[str]) -> tuple[tuple[Filter, ...], tuple[Filter, ...], list[str]]:
+        """Those for import, those for export, and the names of what does not exist."""
+        imports, exports, missing = [], [], []
+        for name in names:
+            directions = self.by_name.get(name)
+            if directions is None:
+                missing.append(name)
+                continue
+            if directions.imports is not None:
+                imports.append(directions.imports)
+            if directions.exports is not None:
+                exports.append(directions.exports)
+        return tuple(imports), tuple(exports), missing
+
+
+def read_filter(resource: BGPFilter, family: int) -> Directions:
+    name, spec = resource.metadata.name, resource.spec
+    imports: Filter | None = None
+    exports: Filter | None = None
+    if family == IPV4:
+        if spec.import_v4:
+            imports = Filter(name=name, direction="import", family=family, rules=spec.import_v4)
+        if spec.export_v4:
+            exports = Filter(name=name, direction="export", family=family, rules=spec.export_v4)
+    else:
+        if spec.import_v6:
+            imports = Filter(name=name, direction="import", family=family, rules=spec.import_v6)
+        if spec.export_v6:
+            exports = Filter(name=name, direction="export", family=family, rules=spec.export_v6)
+    return Directions(imports, exports)
