@@ -7,8 +7,8 @@ is found is raised at once, each fault with its path.
 
 Pure: it reads and never writes. Its caller writes in the same breath, so that nothing comes between.
 
-Left out: what a delete brings with it (``cleanup``). No kind that is here refuses to be deleted, in Calico either: a
-BGPFilter that a BGPPeer names may go, and the peer then denies what the filter would have decided.
+Left out: what a delete brings with it (``cleanup``). Whether it is allowed is no question: of these kinds Calico lets
+every resource go, also a BGPFilter that a BGPPeer names.
 
 Follows libcalico-go/lib/clientv3/{ippool,bgppeer}.go.
 """
@@ -37,7 +37,7 @@ _NEIGHBOURS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """For each kind those that it can collide with, which must be looked into."""
 
-_HERE = "the cluster"
+_HERE: Final = "in this cluster"
 
 
 def admit(document: Mapping[str, Any], *, old: Document | None, every: Lister) -> Document:

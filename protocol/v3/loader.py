@@ -239,7 +239,7 @@ def _load(
     settled = foreign.settle([entry.found for entry in entries])
     entries = [_Entry(e.candidate, it) for e, it in zip(entries, settled, strict=True) if it is not None]
     resources = [e.found.resource if isinstance(e.found, Made) else e.found for e in entries]
-    for conflict in rules.conflicts(resources, lambda index: str(entries[index].place)) if created else ():
+    for conflict in rules.conflicts(resources, lambda index: f"at {entries[index].place}") if created else ():
         problems.append(entries[conflict.index].problem(conflict.path, conflict.message))
 
     def in_order(report: list[Problem]) -> list[Problem]:

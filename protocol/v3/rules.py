@@ -392,7 +392,7 @@ class Conflict:
 def conflicts(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> list[Conflict]:
     """Duplicates, addresses of two hosts, overlapping pools, missing filters; in the order of the resources.
 
-    ``locate`` says where the resource of an index stands ("pools.yaml:12"), for messages about another one. A bare
+    ``locate`` says where the resource of an index stands ("at pools.yaml:12"), for messages about another one. A bare
     key stands for a resource that is there but cannot be looked into, because it is invalid itself.
     """
     found = [
@@ -417,7 +417,7 @@ def _duplicates(resources: Sequence[Resource | Key], locate: Callable[[int], str
         if earlier != index:
             other = _key(resources[earlier])[0]
             message = f"a second {key[0]} of this name" if other == key[0] else f"the name of a {other}"
-            yield Conflict(index, ("metadata", "name"), f"{message}; the first is at {locate(earlier)}")
+            yield Conflict(index, ("metadata", "name"), f"{message}; the first is {locate(earlier)}")
 
 
 def _node_addresses(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> Iterator[Conflict]:
@@ -430,7 +430,7 @@ def _node_addresses(resources: Sequence[Resource | Key], locate: Callable[[int],
             earlier, owner = first.setdefault(address, (index, resource))
             if owner.metadata.name != resource.metadata.name:  # two of one name are a conflict already
                 who = f"{owner.kind.lower()} {owner.metadata.name}"
-                yield Conflict(index, path, f"{address} is the address of {who} at {locate(earlier)}")
+                yield Conflict(index, path, f"{address} is the address of {who} {locate(earlier)}")
 
 
 def _addresses(resource: Resource) -> Iterator[tuple[Path, str]]:
@@ -465,7 +465,7 @@ def _pool_overlaps(resources: Sequence[Resource | Key], locate: Callable[[int], 
             yield Conflict(
                 index,
                 ("spec", "cidr"),
-                f"{network} overlaps with IPPool {other.metadata.name}, {other.spec.cidr}, at {locate(neighbours[0][2])}",
+                f"{network} overlaps with IPPool {other.metadata.name}, {other.spec.cidr}, {locate(neighbours[0][2])}",
             )
 
 
@@ -475,4 +475,4 @@ def _missing_filters(resources: Sequence[Resource | Key]) -> Iterator[Conflict]:
         if isinstance(resource, BGPPeer):
             for at, name in enumerate(resource.spec.filters):
                 if name not in names:
-                    yield Conflict(index, ("spec", "filters", at), f"there is no BGPFilter {name}")
+                    yield Conflict(index, ("spec", "filters", at), f"BGPFilter(s) not found: {name}")

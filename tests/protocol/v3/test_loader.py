@@ -181,7 +181,7 @@ metadata: {name: p}
 spec: {asNumber: 0}
 """
     assert report(peer) == [
-        "m.yaml:4: BGPPeer/p: spec.filters[1]: there is no BGPFilter g",
+        "m.yaml:4: BGPPeer/p: spec.filters[1]: BGPFilter(s) not found: g",
         "m.yaml:9: BGPFilter/f: spec.importV4[0].action: required, but missing",
         "m.yaml:13: BGPPeer/p: metadata.name: a second BGPPeer of this name; the first is at m.yaml:1",
         "m.yaml:14: BGPPeer/p: spec.asNumber: AS number 0 is not in 1..4294967295",

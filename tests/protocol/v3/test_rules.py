@@ -228,7 +228,7 @@ def test_conflicts_of_generated_nodes() -> None:
     ]
     found = [
         (conflict.index, conflict.path[-1], conflict.message)
-        for conflict in conflicts(nodes, lambda i: f"#{i}")
+        for conflict in conflicts(nodes, lambda i: f"at #{i}")
     ]
     assert found == [
         (1, "ipv6Address", "fd00::1 is the address of node a at #0"),
