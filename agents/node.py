@@ -232,7 +232,7 @@ class Node:
         now = trio.current_time()
         self._felix()
         speaker.configure(config, now)
-        speaker.set_workloads(learned(self._felix_routes, family), now)
+        speaker.set_kernel(learned(self._felix_routes, family), now)
         if self._bgp_wanted and family not in self._bgp_started:
             self._bgp_started.add(family)
             speaker.start(now)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from agents.dataplane.fib import FibRoute, RouteKind, device
+from agents.dataplane.fib import FibRoute, device
 from protocol.prefix import IPV4, Prefix, family_of, parse_prefix
 from protocol.v3.workload import WorkloadEndpoint
 
@@ -35,10 +35,6 @@ def device_routes(endpoints: Iterable[WorkloadEndpoint]) -> dict[Prefix, FibRout
     return routes
 
 
-def learned(routes: Mapping[Prefix, FibRoute], family: int = IPV4) -> frozenset[Prefix]:
-    """The prefixes that the BIRD of one family learns from the kernel."""
-    return frozenset(
-        prefix
-        for prefix, route in routes.items()
-        if route.kind is RouteKind.DEVICE and family_of(prefix) == family
-    )
+def learned(routes: Mapping[Prefix, FibRoute], family: int = IPV4) -> dict[Prefix, FibRoute]:
+    """What the BIRD of one family learns from the kernel."""
+    return {prefix: route for prefix, route in routes.items() if family_of(prefix) == family}

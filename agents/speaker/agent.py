@@ -1,6 +1,6 @@
 """The shell around a Speaker: one loop, one task, any network.
 
-    reconcile ─► send, close, dial ─► wait for events ─► Speaker.handle ─► again
+    reconcile ─► expect, send, close, dial ─► wait for events ─► Speaker.handle ─► again
 
 Owns nothing but the order. Whoever wants a word with the speaker from outside sets a mark that ``reconcile`` looks at, and
 calls ``links.wake()``.
@@ -20,11 +20,13 @@ async def run(speaker: Speaker, links: Links, reconcile: Callable[[], bool]) -> 
     """Drive a speaker until ``reconcile`` says that its time is over."""
     while reconcile():
         effects = speaker.take_effects()
+        if effects.expect is not None:
+            links.expect(effects.expect)
         for link, data in effects.sends.items():
             links.send(link, data)
         for link in effects.closes:
             links.close(link)
-        for session, remote in effects.dials:
-            speaker.dialled(session, links.dial(remote))
+        for session, remote, port in effects.dials:
+            speaker.dialled(session, links.dial(remote, port))
         events = await links.wait(speaker.next_timer())
         speaker.handle(events, trio.current_time())

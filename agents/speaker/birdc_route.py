@@ -15,7 +15,8 @@ import attrs
 from agents.dataplane.fib import FibRoute, RouteKind
 from agents.speaker import birdc_reply as reply
 from agents.speaker.birdc_reply import Line, Refusal, format_since, syntax_error
-from agents.speaker.status import RouteSource, RouteStatus, SpeakerStatus
+from agents.speaker.decision import RouteSource
+from agents.speaker.status import RouteStatus, SpeakerStatus
 from protocol.bgp.attributes import AS_SET, DEFAULT_LOCAL_PREF, Attributes, Origin
 from protocol.prefix import (
     Address,

@@ -4,20 +4,22 @@ Owns ``Path`` (a candidate: attributes and who told them), ``select`` (the whole
 and ``compare`` (its short cut for two, which a test holds to ``select``). The order is BIRD 1.6's ``bgp_rte_better``, after the
 table's own comparison of protocol preferences:
 
-    preference -> LOCAL_PREF -> AS_PATH length -> ORIGIN -> MED -> eBGP over iBGP -> IGP metric
-    -> originator or router ID -> CLUSTER_LIST length -> neighbour address
+    preference -> reachable next hop -> LOCAL_PREF -> AS_PATH length -> ORIGIN -> MED -> eBGP over iBGP -> IGP metric
+    -> originator or router ID -> CLUSTER_LIST length -> neighbour address -> path ID
 
-Paths that tie up to the IGP metric with different next hops are used together (ECMP, BIRD's ``merge paths``, at most 16).
+Paths that tie up to the IGP metric with different gateways are used together (ECMP, BIRD's ``merge paths``, at most 16).
+The path ID is not BIRD's step: of two paths of one neighbour that tie in everything else BIRD keeps the older one.
 
 Nothing here depends on the order in which routes came. BIRD's MED comparison does, unless told otherwise: it compares
 pairs, and pairs with MEDs of different neighbour ASes have no total order. ``select`` eliminates by neighbour AS over the
 whole set, as RFC 4271 9.1.2.2 c) describes.
 
-Left out: the IGP metric, one for every next hop on a shared network; recursive next hops.
+Left out: how a next hop becomes gateways and a metric (``nexthop``).
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ from protocol.prefix import Address
 if TYPE_CHECKING:
     from agents.speaker.peer import Peer
 
+PREFERENCE_DIRECT = 240
 PREFERENCE_STATIC = 200
 PREFERENCE_BGP = 100
 PREFERENCE_KERNEL = 10
@@ -34,28 +37,87 @@ PREFERENCE_KERNEL = 10
 MAX_MULTIPATH = 16
 """BIRD's default limit of ``merge paths on``."""
 
+UNKNOWN_METRIC = 1 << 31
+"""BIRD's IGP_METRIC_UNKNOWN: of every route but the connected ones, which have 0."""
+
+
+class RouteSource(enum.Enum):
+    """Where a path comes from; the value is the name of BIRD's protocol, but for BGP's."""
+
+    STATIC = (
+        "static1"  # the blackhole of a local block or service, or the way to a neighbour behind a gateway
+    )
+    KERNEL = "kernel1"  # a route that Felix programmed and BIRD learned
+    DIRECT = "direct1"  # the node's own network
+    BGP = "bgp"
+
+
+PathKey = tuple["Peer | RouteSource", int]
+"""Whose path: the neighbour, or for a route of our own its source; and the path ID. One path each, a prefix."""
+
 
 class Path:
     """One candidate for the prefixes it was announced with; shared by all of them.
 
-    ``hops`` are the gateways the kernel gets: one, or several when this is the best of an ECMP set; none for a route
-    of our own. ``peer`` is None for a route of our own.
+    ``hops`` are the gateways that the kernel gets: one, or several when this is the best of an ECMP set; none for a route of
+    our own without a gateway, and none for a path of BGP whose next hop is unreachable. ``peer`` is None for a route of our own.
+    ``path_id`` is the neighbour's; a neighbour has one path of each ID to a prefix. ``metric`` is the IGP's, to the next hop.
     """
 
-    __slots__ = ("attributes", "hops", "peer", "preference")
+    __slots__ = ("attributes", "hops", "ifname", "metric", "path_id", "peer", "preference", "source")
 
     def __init__(
-        self, peer: Peer | None, attributes: Attributes, hops: tuple[Address, ...], preference: int
+        self,
+        peer: Peer | None,
+        attributes: Attributes,
+        hops: tuple[Address, ...],
+        preference: int,
+        path_id: int = 0,
+        metric: int = 0,
+        source: RouteSource = RouteSource.BGP,
+        ifname: str = "",
     ) -> None:
         self.peer = peer
         self.attributes = attributes
         self.hops = hops
         self.preference = preference
+        self.path_id = path_id
+        self.metric = metric
+        self.source = source
+        self.ifname = ifname
 
     @property
     def internal(self) -> bool:
         """Learned by iBGP."""
         return self.peer is not None and self.peer.internal
+
+    @property
+    def reachable(self) -> bool:
+        return self.peer is None or bool(self.hops)
+
+    def through(self, hops: tuple[Address, ...]) -> Path:
+        """The same path as the best of an ECMP set."""
+        return Path(
+            self.peer, self.attributes, hops, self.preference,
+            self.path_id, self.metric, self.source, self.ifname,
+        )  # fmt: skip
+
+    @property
+    def key(self) -> PathKey:
+        """Whose path it is."""
+        return (self.peer or self.source, self.path_id)
+
+    def same(self, other: Path) -> bool:
+        """Whether a consumer of the table sees no difference. The metric is none by itself."""
+        return (
+            self.peer is other.peer
+            and self.path_id == other.path_id
+            and self.attributes is other.attributes
+            and self.hops == other.hops
+            and self.preference == other.preference
+            and self.source is other.source  # all that tells a block from a workload
+            and self.ifname == other.ifname
+        )
 
 
 def _identifier(path: Path) -> Address:
@@ -87,30 +149,33 @@ Step = tuple[str, Callable[[Sequence[Path]], list[Path]]]
 
 _UP_TO_IGP_METRIC: tuple[Step, ...] = (
     ("higher preference", _least(lambda path: -path.preference)),
+    ("reachable next hop", _least(lambda path: not path.reachable)),  # 9.1.2.1
     ("higher LOCAL_PREF", _least(lambda path: path.attributes.rank[0])),  # RFC 4271 9.1.1
     ("shorter AS_PATH", _least(lambda path: path.attributes.rank[1])),  # 9.1.2.2 a
     ("lower ORIGIN", _least(lambda path: path.attributes.rank[2])),  # 9.1.2.2 b
     ("lower MED", _lowest_med),  # 9.1.2.2 c
     ("eBGP over iBGP", _least(lambda path: path.internal)),  # 9.1.2.2 d
+    ("lower IGP metric", _least(lambda path: path.metric)),  # 9.1.2.2 e
 )
 _TIE_BREAKERS: tuple[Step, ...] = (
     ("lower router ID", _least(_identifier)),  # 9.1.2.2 f, RFC 4456 9
     ("shorter CLUSTER_LIST", _least(lambda path: len(path.attributes.cluster_list))),  # RFC 4456 9
     ("lower neighbour address", _least(lambda path: path.peer.address if path.peer else b"")),  # 9.1.2.2 g
+    ("lower path ID", _least(lambda path: path.path_id)),
 )
 
 
 def select(paths: Sequence[Path]) -> tuple[Path, tuple[Address, ...]]:
     """The best of all candidates for one prefix, and the gateways of everything that ties with it (sorted).
 
-    ``paths`` is not empty and holds at most one path of each neighbour.
+    ``paths`` is not empty and holds at most one path of each neighbour and path ID.
     """
     if len(paths) == 1:
         return paths[0], paths[0].hops
     left = list(paths)
     for _, eliminate in _UP_TO_IGP_METRIC:
         left = eliminate(left)
-    hops = tuple(sorted({path.attributes.next_hop for path in left if path.peer is not None}))[:MAX_MULTIPATH]
+    hops = tuple(sorted({hop for path in left for hop in path.hops}))[:MAX_MULTIPATH]
     for _, eliminate in _TIE_BREAKERS:
         left = eliminate(left)
     best = left[0]
@@ -137,28 +202,36 @@ UNDECIDED = 2
 """Only ``select`` over all candidates can tell."""
 
 
-def compare(peer: Peer, attributes: Attributes, best: Path) -> int:
-    """Whether a neighbour's new route is BETTER or WORSE than the present best, if those two alone decide it; else UNDECIDED.
+def compare(new: Path, best: Path) -> int:
+    """Whether a new path of a neighbour is BETTER or WORSE than the present best, if those two alone decide it; else UNDECIDED.
 
-    The short cut for the common case: no MED, no ECMP to form or to break, no route of our own. The steps of ``select`` written
-    out (preference follows LOCAL_PREF), because behind reflectors this runs three times for every route of every node.
+    The short cut for the common case: no MED, no ECMP to form or to break. The steps of ``select`` written out, because behind
+    reflectors this runs fifteen times for every route of every node.
     """
+    if new.preference != best.preference:
+        return BETTER if new.preference > best.preference else WORSE
+    mine = new.attributes
+    theirs = best.attributes
+    peer = new.peer
     best_peer = best.peer
-    other = best.attributes
-    if best_peer is None or len(best.hops) > 1 or attributes.med or other.med:
+    if peer is None or best_peer is None or len(best.hops) > 1 or mine.med or theirs.med:
         return UNDECIDED
-    if attributes.rank != other.rank:
-        return BETTER if attributes.rank < other.rank else WORSE
+    if (not new.hops) != (not best.hops):
+        return BETTER if new.hops else WORSE
+    if mine.rank != theirs.rank:
+        return BETTER if mine.rank < theirs.rank else WORSE
     if peer.internal != best_peer.internal:
         return WORSE if peer.internal else BETTER
-    if attributes.next_hop != other.next_hop:
+    if new.metric != best.metric:
+        return BETTER if new.metric < best.metric else WORSE
+    if new.hops != best.hops:
         return UNDECIDED
-    mine = attributes.originator_id or peer.identifier
-    theirs = other.originator_id or best_peer.identifier
-    if mine != theirs:
-        return BETTER if mine < theirs else WORSE
-    if len(attributes.cluster_list) != len(other.cluster_list):
-        return BETTER if len(attributes.cluster_list) < len(other.cluster_list) else WORSE
+    my_id = mine.originator_id or peer.identifier
+    their_id = theirs.originator_id or best_peer.identifier
+    if my_id != their_id:
+        return BETTER if my_id < their_id else WORSE
+    if len(mine.cluster_list) != len(theirs.cluster_list):
+        return BETTER if len(mine.cluster_list) < len(theirs.cluster_list) else WORSE
     if peer.address != best_peer.address:
         return BETTER if peer.address < best_peer.address else WORSE
-    return UNDECIDED
+    return BETTER if new.path_id < best.path_id else WORSE

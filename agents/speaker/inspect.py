@@ -9,14 +9,16 @@ brought it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from agents.dataplane.fib import Fib
-from agents.speaker.decision import PREFERENCE_STATIC, Path
-from agents.speaker.groups import UpdateGroup
+from agents.speaker.decision import Path, RouteSource
+from agents.speaker.groups import Told, UpdateGroup
 from agents.speaker.peer import Peer
 from agents.speaker.speaker import Speaker
-from agents.speaker.status import BgpStatus, RouteSource, RouteStatus, SpeakerStatus
+from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
 from protocol.bgp.fsm import STATE_NAMES, State
-from protocol.bgp.messages import Capabilities
+from protocol.bgp.messages import AddPath, Capabilities
 from protocol.prefix import Prefix, sort_key
 
 
@@ -60,46 +62,46 @@ class Inspector:
 
     def _exported(self, name: str, prefix: Prefix | None) -> list[RouteStatus]:
         peer = self._speaker.peers.get(name)
-        if peer is None or not peer.up:
+        if peer is None or peer.group is None:
             return []
-        told = _told(self._speaker.group_of(peer), peer)
+        told = _told(peer.group, peer)
         prefixes = sorted(told if prefix is None else told & {prefix}, key=sort_key)
         return [self._route(each, *self._speaker.rib.explain(each)[0]) for each in prefixes]
 
     def _route(self, prefix: Prefix, path: Path, why: str) -> RouteStatus:
         speaker = self._speaker
-        chosen = speaker.rib.best[prefix]
-        best = chosen.peer is path.peer and chosen.attributes is path.attributes
-        if path.peer is not None:
+        best = speaker.rib.best[prefix].key == path.key
+        peer = path.peer
+        if peer is not None:
             return RouteStatus(
                 prefix=prefix,
                 source=RouteSource.BGP,
-                protocol=path.peer.config.name,
-                neighbour=path.peer.address,
-                gateway=path.attributes.next_hop,
+                protocol=peer.config.name,
+                neighbour=peer.address,
+                gateway=path.hops[0] if path.hops else None,
                 device="",
                 preference=path.preference,
                 best=best,
-                since=path.peer.since + self._offset,
-                internal=path.peer.internal,
+                since=peer.since + self._offset,
+                internal=peer.internal,
                 attributes=path.attributes,
                 reason=why,
+                metric=path.metric,
             )
-        source = RouteSource.STATIC if path.preference == PREFERENCE_STATIC else RouteSource.KERNEL
-        known = self._fib.routes.get(prefix)
         return RouteStatus(
             prefix=prefix,
-            source=source,
-            protocol=source.value,
+            source=path.source,
+            protocol=path.source.value,
             neighbour=None,
-            gateway=None,
-            device=known.device if known is not None else "",
+            gateway=path.hops[0] if path.hops else None,
+            device=path.ifname,
             preference=path.preference,
             best=best,
             since=speaker.started + self._offset,
             internal=False,
             attributes=None,
             reason=why,
+            metric=path.metric,
         )
 
     def _peer(self, peer: Peer, preferred: dict[Peer, int]) -> BgpStatus:
@@ -113,7 +115,7 @@ class Inspector:
             peer_as=stanza.peer_as,
             local_as=stanza.local_as,
             peer_id=session.peer_open.identifier if session.peer_open is not None else None,
-            protocol_state="up" if peer.up else "start",
+            protocol_state="up" if peer.up else "down" if peer.disabled else "start",
             bgp_state="Passive"
             if stanza.passive and session.state is State.ACTIVE
             else STATE_NAMES[session.state],
@@ -126,8 +128,8 @@ class Inspector:
             hold_left=session.hold_left(self._now),
             keepalive_time=session.keepalive_time,
             keepalive_left=session.keepalive_left(self._now),
-            imported=len(peer.adj_rib_in),
-            exported=_count_told(self._speaker.group_of(peer), peer) if peer.up else 0,
+            imported=peer.imported,
+            exported=_count_told(peer.group, peer) if peer.group is not None else 0,
             preferred=preferred.get(peer, 0),
             updates_received=peer.updates_received,
             updates_sent=peer.updates_sent,
@@ -138,31 +140,33 @@ class Inspector:
 
 def _told(group: UpdateGroup, peer: Peer) -> set[Prefix]:
     """What of the group's Adj-RIB-Out this member holds: not its own routes, not what it is still owed."""
-    owed = peer.owed or {}
-    held = {
-        prefix
-        for prefix, (_, source) in group.adj_rib_out.items()
-        if source is not peer and prefix not in owed
+    return {
+        prefix for path_id, table in enumerate(group.adj_rib_out) for prefix in _held(table, path_id, peer)
     }
-    return held | {prefix for prefix, holds in owed.items() if holds and prefix in group.adj_rib_out}
+
+
+def _held(table: dict[Prefix, Told], path_id: int, peer: Peer) -> Iterator[Prefix]:
+    owed = (peer.owed or {}).get(path_id, {})
+    for prefix, (_, source) in table.items():
+        if owed.get(prefix, source is not peer):
+            yield prefix
 
 
 def _count_told(group: UpdateGroup, peer: Peer) -> int:
-    """``len(_told(...))``, for all neighbours of a reflector at once: only its own routes are looked at."""
+    """How many of them, paths counted; for all neighbours of a reflector at once: only its own routes are looked at."""
     if peer.owed is not None:
-        return len(_told(group, peer))
-    table = group.adj_rib_out
-    own = sum(1 for prefix in peer.adj_rib_in if (told := table.get(prefix)) is not None and told[1] is peer)
-    return len(table) - own
+        return sum(1 for path_id, table in enumerate(group.adj_rib_out) for _ in _held(table, path_id, peer))
+    return sum(map(len, group.adj_rib_out)) - group.from_member(peer)
 
 
 def _words(offered: Capabilities) -> tuple[str, ...]:
     """BIRD's names for ``Neighbor caps``."""
     words = ["refresh"] if offered.route_refresh else []
     if offered.graceful_restart is not None:
-        words.append("restart-able")
+        words.append("restart-able" if offered.graceful_restart.families else "restart-aware")
     if offered.four_octet_as is not None:
         words.append("AS4")
-    if offered.add_path:
-        words.append("add-path")
+    modes = [mode for _, mode in offered.add_path]
+    words += ["add-path-rx"] * any(mode & AddPath.RECEIVE for mode in modes)
+    words += ["add-path-tx"] * any(mode & AddPath.SEND for mode in modes)
     return tuple(words)

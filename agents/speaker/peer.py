@@ -13,6 +13,7 @@ Left out: what is done with routes (``rib``), sending (``groups``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from protocol.bgp.fsm import State
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from agents.speaker.config import PeerConfig
     from agents.speaker.groups import UpdateGroup
     from agents.speaker.links import Link
+    from agents.speaker.policy import ImportPolicy
     from protocol.bgp.attributes import Attributes
     from protocol.bgp.session import Session
 
@@ -30,32 +32,71 @@ class Peer:
     """See the module. Mutable; owned by one Speaker."""
 
     __slots__ = (
-        "address", "adj_rib_in", "config", "end_of_rib_owed", "group", "identifier", "internal", "link", "owed",
-        "rival", "session", "since", "up", "updates_received", "updates_sent", "withdraws_received", "withdraws_sent",
+        "address", "adj_rib_in", "config", "disabled", "end_of_rib_owed", "group", "identifier", "import_policy", "internal", "link", "more_adj_ribs_in",
+        "owed", "rival", "session", "since", "told_on", "up", "updates_received", "updates_sent", "withdraws_received",
+        "withdraws_sent",
     )  # fmt: skip
 
-    def __init__(self, config: PeerConfig, session: Session, now: float) -> None:
+    def __init__(self, config: PeerConfig, session: Session, import_policy: ImportPolicy, now: float) -> None:
         self.config = config
         self.address: Address = config.address
         self.internal: bool = config.internal
         self.identifier: Address = Address(b"")
         """The neighbour's BGP identifier, while the session is up."""
+        self.import_policy = import_policy
         self.session = session
         self.rival: Session | None = None
         self.up = False
         """Whether ``session`` is Established and counted."""
+        self.disabled = False
+        """By an operator, with birdc."""
         self.link: Link | None = None
         """The connection of an Established session."""
         self.adj_rib_in: dict[Prefix, Attributes] = {}
-        """What the neighbour told and import policy let in, with the attributes that policy gave it."""
-        self.owed: dict[Prefix, bool] | None = None
-        """Routes it must still be told, when it can not be told all at once: prefix -> whether it holds a route for
-        it now. None when it has everything its update group has."""
+        """What the neighbour told with path ID 0 and import policy let in, with the attributes that policy gave it."""
+        self.more_adj_ribs_in: dict[int, dict[Prefix, Attributes]] | None = None
+        """The same for other path IDs (RFC 7911). Apart, because few neighbours have them; those have few IDs, as
+        ``groups`` allocates them, so that it is a dict for each of these and not for each route."""
+        self.told_on = False
+        """Whether any neighbour with add-path may be told what this one tells."""
+        self.owed: dict[int, dict[Prefix, bool]] | None = None
+        """Routes it must still be told, when it can not be told all at once: path ID -> prefix -> whether it holds a route
+        for these now. None when it has everything its update group has."""
         self.end_of_rib_owed = False
         self.group: UpdateGroup | None = None
-        """Its update group, once it was looked up: it depends on the configuration alone."""
+        """Its update group, while the session is up: it depends on the configuration and on what the OPENs agreed."""
         self.since = now
         self.updates_received = self.updates_sent = self.withdraws_received = self.withdraws_sent = 0
+
+    def adj_ribs_in(self) -> Iterator[tuple[int, dict[Prefix, Attributes]]]:
+        """All tables, by path ID."""
+        yield 0, self.adj_rib_in
+        if self.more_adj_ribs_in is not None:
+            yield from self.more_adj_ribs_in.items()
+
+    def more(self, path_id: int) -> dict[Prefix, Attributes]:
+        """The table of a path ID other than 0."""
+        if self.more_adj_ribs_in is None:
+            self.more_adj_ribs_in = {}
+        table = self.more_adj_ribs_in.get(path_id)
+        if table is None:
+            table = self.more_adj_ribs_in[path_id] = {}
+        return table
+
+    def drop(self, path_id: int) -> None:
+        """That table is empty: a neighbour that never uses an ID twice costs no more than its routes."""
+        if self.more_adj_ribs_in is not None:
+            self.more_adj_ribs_in.pop(path_id, None)
+
+    def clear_adj_ribs_in(self) -> list[tuple[int, dict[Prefix, Attributes]]]:
+        """What was in them."""
+        tables = list(self.adj_ribs_in())
+        self.adj_rib_in, self.more_adj_ribs_in = {}, None
+        return tables
+
+    @property
+    def imported(self) -> int:
+        return sum(len(table) for _, table in self.adj_ribs_in())
 
     def loser(self, opened: Session, local_identifier: Address) -> Session | None:
         """After an OPEN on one session: which of the two must go (RFC 4271 6.8), if it can be told yet.

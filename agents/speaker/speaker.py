@@ -24,23 +24,26 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 import attrs
 
-from agents.dataplane.fib import BLACKHOLE, Fib, Routes
-from agents.speaker.config import NORMAL_PRIORITY, ExportPolicy, PeerConfig, SpeakerConfig
-from agents.speaker.decision import PREFERENCE_KERNEL, PREFERENCE_STATIC, Path
-from agents.speaker.groups import UpdateGroup
-from agents.speaker.links import HIGH_WATER, Link, LinkChange, LinkEvent
+from agents.dataplane.fib import Fib, FibRoute, Routes
+from agents.speaker.config import DEFAULT_PORT, PeerConfig, SpeakerConfig
+from agents.speaker.decision import Path, RouteSource
+from agents.speaker.exports import Exports
+from agents.speaker.kernel import KernelExport
+from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions, options_of
+from agents.speaker.own import OwnRoutes
 from agents.speaker.peer import Peer
-from agents.speaker.policy import ExportClass, PrefixFilter, admit
+from agents.speaker.policy import ImportPolicy
 from agents.speaker.rib import Rib
+from agents.speaker.sessions import Sessions
 from protocol.bgp.attributes import Attributes
 from protocol.bgp.errors import Cease
 from protocol.bgp.fsm import State
-from protocol.bgp.messages import Capabilities, GracefulRestart, Open, RouteRefresh, Update
-from protocol.bgp.session import Session, SessionConfig, Signal
+from protocol.bgp.messages import RouteRefresh, Update
+from protocol.bgp.session import Session, Signal
 from protocol.bgp.wire import Codec
 from protocol.prefix import Address, Prefix
 
@@ -49,9 +52,12 @@ from protocol.prefix import Address, Prefix
 class Effects:
     """What the shell has to do, in this order. All that a link is to be sent goes out together."""
 
+    expect: Mapping[Address, LinkOptions] | None = (
+        None  # of connections with these neighbours; None: as before
+    )
     sends: dict[Link, bytes] = attrs.field(factory=dict)
     closes: list[Link] = attrs.field(factory=list)
-    dials: list[tuple[Session, Address]] = attrs.field(factory=list)
+    dials: list[tuple[Session, Address, int]] = attrs.field(factory=list)
 
     def send(self, link: Link, data: bytes) -> None:
         before = self.sends.get(link)
@@ -59,13 +65,12 @@ class Effects:
 
 
 class Speaker:
-    """See the module."""
+    """See the module. One address family: ``config.family``."""
 
     def __init__(
         self, config: SpeakerConfig, *, fib: Fib, routes: Routes, codec: Codec, rng: random.Random, now: float
     ) -> None:
         self.config = config
-        self.rib = Rib(_normal_priority(config))
         self.peers: dict[str, Peer] = {}
         self.established = 0
         self.started = self.reconfigured = now
@@ -78,18 +83,18 @@ class Speaker:
         self._running = False
         self._early: list[LinkEvent] = []
         """What neighbours that started first sent before ``start``."""
-        self._filter = PrefixFilter(config.policy or ExportPolicy())
-        self._groups: dict[ExportClass, UpdateGroup] = {}
         self._by_address: dict[Address, list[Peer]] = {}
-        self._session_configs: dict[tuple[int, int, bool], SessionConfig] = {}
-        self._opens: dict[int, bytes] = {}
+        self._imports: dict[object, ImportPolicy] = {}
+        self._expected: Mapping[Address, LinkOptions] = {}
         self._timers: list[tuple[float, int, Session]] = []
         self._order = itertools.count()
         self._effects = Effects()
         self._now = now
-        self._workloads: frozenset[Prefix] = frozenset()
-        self._set_origin(config.address)
-        self._set_peers(config.peers, now)
+        self._learned: Mapping[Prefix, FibRoute] = {}
+        self.rib = Rib(config.address, _normal_priority(config))
+        self._kernel = KernelExport(config.kernel, routes)
+        self._become(config)
+        self._set_peers(config, now)
         self._set_local_routes()
 
     # --- what it is told --------------------------------------------------------------------------------------------
@@ -107,31 +112,73 @@ class Speaker:
         old, self.config = self.config, config
         if config == old:
             return
-        self.reconfigured = now
-        identity = (config.address, config.router_id, config.local_as, config.family, config.timers)
-        if identity != (old.address, old.router_id, old.local_as, old.family, old.timers):
+        self._now = self.reconfigured = now
+        if _identity(config) != _identity(old):
             for peer in list(self.peers.values()):
                 self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
-            self._session_configs.clear()
-            self._opens.clear()
-            self._groups.clear()
-            self._set_origin(config.address)
-        self._set_peers(config.peers, now)
-        if config.policy != old.policy:
-            self._filter = PrefixFilter(config.policy or ExportPolicy())
-            priority = _normal_priority(config)
-            if priority != _normal_priority(old):
-                self.rib.set_normal_priority(priority)
-            for group in self._groups.values():
-                group.priority = priority
-                self._offer_all(group)
+            self._imports.clear()
+            self._become(config)
+        self._set_peers(config, now)
+        self._exports.reconfigured(config.policy, self.peers.values())
+        if _normal_priority(config) != _normal_priority(old):
+            self.rib.set_normal_priority(_normal_priority(config))
         self._set_local_routes()
+        if config.kernel != old.kernel:
+            self._kernel = KernelExport(config.kernel, self._routes)
+            for prefix, path in self.rib.best.items():
+                self._program((prefix,), path)
         self._flush(now)
 
-    def set_workloads(self, prefixes: Iterable[Prefix], now: float) -> None:
-        """The /32 routes that Felix programmed and BIRD's kernel protocol learned; all of them."""
-        self._workloads = frozenset(prefixes)
-        self._set_local_routes()
+    def set_kernel(self, routes: Mapping[Prefix, FibRoute], now: float) -> None:
+        """What others than BIRD programmed and its kernel protocol learned: all of it."""
+        if routes == self._learned:
+            return
+        self._learned = dict(routes)
+        self.rib.set_local(RouteSource.KERNEL, self._own.kernel(routes))
+        self._flush(now)
+
+    def reload(self, name: str, now: float, *, into: bool = True, out: bool = True) -> bool:
+        """Ask a neighbour for its routes again, tell it ours again, or both; False when its session is not up."""
+        peer = self.peers[name]
+        if not peer.up or peer.group is None or peer.session.peer_open is None:
+            return False
+        if into and not peer.session.peer_open.capabilities.route_refresh:
+            self.restart(name, now)  # a new session brings both
+            return True
+        if into and peer.link is not None:
+            self._effects.send(peer.link, self._codec.encode(RouteRefresh(self.config.family)))
+        if out:
+            peer.group.refresh(peer)
+            self._flush(now)
+        return True
+
+    def disable(self, name: str, now: float) -> bool:
+        """End the session and have none until ``enable``; False when that is so already."""
+        peer = self.peers[name]
+        if peer.disabled:
+            return False
+        peer.disabled = True
+        self._stop_peer(peer, Cease.ADMINISTRATIVE_SHUTDOWN, now)
+        self._flush(now)
+        return True
+
+    def enable(self, name: str, now: float) -> bool:
+        """The contrary."""
+        peer = self.peers[name]
+        if not peer.disabled:
+            return False
+        peer.disabled = False
+        if self._running:
+            self._start_peer(peer, now)
+        return True
+
+    def restart(self, name: str, now: float) -> None:
+        """End the session, and begin anew; one that is disabled is enabled by this, as by BIRD's ``restart``."""
+        peer = self.peers[name]
+        self._stop_peer(peer, Cease.ADMINISTRATIVE_RESET, now)
+        peer.disabled = False
+        if self._running:
+            self._start_peer(peer, now)
         self._flush(now)
 
     def handle(self, events: list[LinkEvent], now: float) -> None:
@@ -175,99 +222,83 @@ class Speaker:
 
     def next_timer(self) -> float:
         """When ``handle`` must be called at the latest; ``-inf`` when a neighbour can be told more at once."""
-        for group in self._groups.values():
-            for peer in group.lagging:
-                if peer.link is not None and peer.link.queued <= HIGH_WATER:
-                    return -math.inf
+        if self._exports.has_room():
+            return -math.inf
         return self._timers[0][0] if self._timers else math.inf
 
     def take_effects(self) -> Effects:
         effects, self._effects = self._effects, Effects()
-        effects.dials = [(session, to) for session, to in effects.dials if session.state is State.CONNECT]
+        effects.dials = [dial for dial in effects.dials if dial[0].state is State.CONNECT]
         return effects
 
     # --- peers ------------------------------------------------------------------------------------------------------
 
-    def _set_peers(self, wanted: tuple[PeerConfig, ...], now: float) -> None:
-        stanzas = {stanza.name: stanza for stanza in wanted}
+    def _set_peers(self, config: SpeakerConfig, now: float) -> None:
+        stanzas = {stanza.name: stanza for stanza in config.peers}
         for name, peer in list(self.peers.items()):
             stanza = stanzas.get(name)
             if stanza is None:
                 self._remove(peer, Cease.PEER_DECONFIGURED, now)
             elif stanza != peer.config:
-                self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
+                if stanza.session != peer.config.session:
+                    self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
+                else:
+                    self._set_filters(peer, stanza, now)
         for name, stanza in stanzas.items():
             if name not in self.peers:
-                peer = Peer(stanza, self._new_session(stanza), now)
+                peer = Peer(stanza, self._sessions.new(stanza), self._import_policy(stanza), now)
                 peer.session.owner = peer
                 self.peers[name] = peer
                 self._by_address.setdefault(stanza.address, []).append(peer)
                 if self._running:
                     self._start_peer(peer, now)
+        expected = {
+            stanza.address: options for stanza in config.peers if (options := options_of(stanza)) is not PLAIN
+        }
+        if expected != self._expected:
+            self._effects.expect = self._expected = expected
 
-    def _remove(self, peer: Peer, why: Cease, now: float) -> None:
-        for session in (peer.session, peer.rival):
+    def _set_filters(self, peer: Peer, stanza: PeerConfig, now: float) -> None:
+        """Its session lives on. What it told is asked for again (RFC 2918), and goes through the new filters then."""
+        asks = stanza.import_filters != peer.config.import_filters
+        peer.config = stanza
+        if asks:
+            peer.import_policy = self._import_policy(stanza)
+            self.reload(peer.config.name, now, out=False)
+
+    def _stop_peer(self, peer: Peer, why: Cease, now: float) -> None:
+        for session in (peer.rival, peer.session):
             if session is not None:
                 session.stop(why, now)
                 self._after(session, now)
-                session.owner = None
+
+    def _remove(self, peer: Peer, why: Cease, now: float) -> None:
+        self._stop_peer(peer, why, now)
+        peer.session.owner = None
         del self.peers[peer.config.name]
-        group = peer.group
-        if (
-            group is not None
-            and not group.members
-            and all(each.group is not group for each in self.peers.values())
-        ):
-            del self._groups[group.key]
         same = self._by_address[peer.address]
         same.remove(peer)
         if not same:
             del self._by_address[peer.address]
 
     def _start_peer(self, peer: Peer, now: float) -> None:
+        if peer.disabled:
+            return
         peer.session.start(now)
         self._after(peer.session, now)
 
-    def _new_session(self, stanza: PeerConfig) -> Session:
-        key = (stanza.local_as, stanza.peer_as, stanza.passive)
-        config = self._session_configs.get(key)
-        if config is None:
-            timers = self.config.timers
-            config = self._session_configs[key] = SessionConfig(
-                local_as=stanza.local_as,
-                peer_as=stanza.peer_as,
-                identifier=self.config.router_id,
-                capabilities=self._capabilities(stanza.local_as),
-                passive=stanza.passive,
-                hold_time=timers.hold,
-                keepalive_time=timers.keepalive,
-                start_delay=timers.start_delay,
-                connect_delay=timers.connect_delay,
-                connect_retry=timers.connect_retry,
-                idle_hold_min=timers.error_wait_min,
-                idle_hold_max=timers.error_wait_max,
-                idle_hold_forget=timers.error_forget,
-                open_hold=timers.open_hold,
+    def _import_policy(self, stanza: PeerConfig) -> ImportPolicy:
+        """One for all neighbours that it treats alike."""
+        key = (
+            stanza.local_as, stanza.peer_as, stanza.allow_local_as, stanza.rr_client, stanza.cluster_id,
+            stanza.import_filters,
+        )  # fmt: skip
+        policy = self._imports.get(key)
+        if policy is None:
+            policy = self._imports[key] = ImportPolicy(
+                stanza, router_id=self.config.router_id, intern=self._codec.attributes.intern
             )
-        wire_open = self._opens.get(stanza.local_as)
-        if wire_open is None:
-            wire_open = self._opens[stanza.local_as] = self._codec.encode(
-                Open(
-                    asn=stanza.local_as,
-                    hold_time=round(config.hold_time),
-                    identifier=self.config.router_id,
-                    capabilities=config.capabilities,
-                )
-            )
-        return Session(config, self._codec, self._rng, wire_open)
-
-    def _capabilities(self, local_as: int) -> Capabilities:
-        family = self.config.family
-        return Capabilities(
-            families=(family,),
-            four_octet_as=local_as,
-            graceful_restart=GracefulRestart(families=((family, False),)),
-        )
+        return policy
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -279,7 +310,7 @@ class Speaker:
         session = peer.session
         if session.state is not State.ACTIVE:
             # We are dialling, or have dialled: two connections, one too many (RFC 4271 6.8).
-            session = peer.rival = self._new_session(peer.config)
+            session = peer.rival = self._sessions.new(peer.config)
             session.owner = peer
             session.wait(now)
         link.session = session
@@ -335,7 +366,7 @@ class Speaker:
 
     def _signal(self, peer: Peer, session: Session, event: object, now: float) -> None:
         if event is Signal.DIAL:
-            self._effects.dials.append((session, peer.address))
+            self._effects.dials.append((session, peer.address, peer.config.port or DEFAULT_PORT))
         elif event is Signal.CLOSE:
             link = session.link
             if link is not None:
@@ -358,8 +389,10 @@ class Speaker:
                 self._came_up(peer, session, now)
         elif event is Signal.DOWN and peer.up:
             self._went_down(peer, now)
-        elif isinstance(event, RouteRefresh) and event.family == self.config.family:
-            self.group_of(peer).refresh(peer)
+        elif (
+            isinstance(event, RouteRefresh) and event.family == self.config.family and peer.group is not None
+        ):
+            peer.group.refresh(peer)
 
     def _came_up(self, peer: Peer, session: Session, now: float) -> None:
         if session is peer.rival:
@@ -375,7 +408,7 @@ class Speaker:
         peer.up = True
         peer.since = now
         self.established += 1
-        self.group_of(peer).joined(peer)
+        self._exports.came_up(peer)
 
     def _retire(self, session: Session, now: float) -> None:
         """The other connection is Established: this one is no more."""
@@ -390,7 +423,7 @@ class Speaker:
         peer.up = False
         peer.since = now
         self.established -= 1
-        self.group_of(peer).left(peer)
+        self._exports.went_down(peer)
         self.rib.forget(peer)
 
     # --- routes -----------------------------------------------------------------------------------------------------
@@ -398,59 +431,33 @@ class Speaker:
     def _learn(self, peer: Peer, update: Update) -> None:
         if update.family != self.config.family:
             return  # we did not offer it (RFC 4760 section 8), so there is no table for it
-        peer.updates_received += len(update.nlri)
+        path_id = update.path_id
         if update.withdrawn:
             peer.withdraws_received += len(update.withdrawn)
-            self.rib.withdraw(peer, update.withdrawn)
-        attributes = update.attributes
-        if attributes is not None:
-            if not peer.internal and attributes.local_pref is not None:
-                # RFC 4271 5.1.5: LOCAL_PREF from an external peer is ignored.
-                attributes = self._codec.attributes.intern(attrs.evolve(attributes, local_pref=None))
-            if admit(attributes, peer, self.config.router_id):
-                self.rib.learn(peer, update.nlri, attributes)
-            else:
-                self.rib.withdraw(peer, update.nlri)
+            self.rib.withdraw(peer, update.withdrawn, path_id)
+        if update.attributes is not None:
+            peer.updates_received += len(update.nlri)
+            for prefixes, attributes in peer.import_policy.import_(update.nlri, update.attributes):
+                if attributes is None:
+                    self.rib.withdraw(peer, prefixes, path_id)
+                else:
+                    self.rib.learn(peer, prefixes, attributes, path_id)
 
-    def _set_origin(self, address: Address) -> None:
-        attributes = self._codec.attributes.intern(Attributes(next_hop=address))
-        self._static = Path(None, attributes, (), PREFERENCE_STATIC)
-        self._kernel = Path(None, attributes, (), PREFERENCE_KERNEL)
+    def _become(self, config: SpeakerConfig) -> None:
+        """What depends on who this is: address, identifier, family."""
+        own = self._codec.attributes.intern(Attributes(next_hop=config.address))
+        self._own = OwnRoutes(own)
+        self._sessions = Sessions(config, self._codec, self._rng)
+        self.rib.set_address(config.address)
+        self.rib.set_local(RouteSource.KERNEL, self._own.kernel(self._learned))
+        self._exports = Exports(
+            self.rib, family=config.family, router_id=config.router_id, policy=config.policy,
+            codec=self._codec, send=self._send_updates,
+        )  # fmt: skip
 
     def _set_local_routes(self) -> None:
-        local = dict.fromkeys(self._workloads, self._kernel)
-        local.update((route.prefix, self._static) for route in self.config.statics)
-        self.rib.set_local(local)
-
-    def group_of(self, peer: Peer) -> UpdateGroup:
-        """Whose Adj-RIB-Out a neighbour is told."""
-        if peer.group is not None:
-            return peer.group
-        stanza = peer.config
-        key = ExportClass(
-            internal=peer.internal,
-            local_as=stanza.local_as,
-            local_address=stanza.local_address,
-            rr_client=stanza.rr_client,
-            cluster_id=stanza.cluster_id,
-        )
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = UpdateGroup(
-                key,
-                family=self.config.family,
-                router_id=self.config.router_id,
-                priority=_normal_priority(self.config),
-                codec=self._codec,
-                send=self._send_updates,
-            )
-            self._offer_all(group)
-        peer.group = group
-        return group
-
-    def _offer_all(self, group: UpdateGroup) -> None:
-        for prefix, path in self.rib.best.items():
-            group.note((prefix,), path)
+        self.rib.set_local(RouteSource.STATIC, self._own.statics(self.config))
+        self.rib.set_local(RouteSource.DIRECT, self._own.direct(self.config))
 
     def _send_updates(self, peer: Peer, data: bytes, announced: int, withdrawn: int) -> None:
         assert peer.link is not None
@@ -459,22 +466,26 @@ class Speaker:
         self._effects.send(peer.link, data)
         peer.session.sent_update(self._now)
 
+    def _program(self, prefixes: Sequence[Prefix], path: Path) -> None:
+        for found, route in self._kernel.export(prefixes, path):
+            self._fib.program(found, route)
+
     def _flush(self, now: float) -> None:
         """Decide once: the Loc-RIB's changes go to the kernel and to every update group, then out."""
         self._now = now
-        groups = self._groups.values()
-        for prefixes, path in self.rib.take_changes():
-            if path is None or path is self._kernel:
+        changes = self.rib.take_changes()
+        for prefixes, path in changes:
+            if path is None:
                 self._fib.program(prefixes, None)
-            elif path is self._static:
-                self._fib.program(prefixes, BLACKHOLE)
             else:
-                self._fib.program(prefixes, self._routes.via(path.hops))
-            for group in groups:
-                group.note(prefixes, path)
-        for group in groups:
-            group.flush(self._filter.accepts)
+                self._program(prefixes, path)
+        self._exports.flush(changes)
 
 
-def _normal_priority(config: SpeakerConfig) -> int:
-    return config.policy.normal_priority if config.policy is not None else NORMAL_PRIORITY
+def _identity(config: SpeakerConfig) -> tuple[object, ...]:
+    """What cannot change under a session."""
+    return config.address, config.router_id, config.family, config.timers, config.add_path
+
+
+def _normal_priority(config: SpeakerConfig) -> int | None:
+    return config.policy.normal_priority if config.policy is not None else None

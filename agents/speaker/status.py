@@ -7,21 +7,11 @@ All times are Unix seconds.
 
 from __future__ import annotations
 
-import enum
-
 import attrs
 
+from agents.speaker.decision import RouteSource
 from protocol.bgp.attributes import Attributes
 from protocol.prefix import Address, Prefix
-
-
-class RouteSource(enum.Enum):
-    """BIRD's origin of a route in its table; the value is its name in ``show route``."""
-
-    STATIC = "static1"  # blackhole of a local block
-    KERNEL = "kernel1"  # a workload's route that Felix programmed and BIRD learned
-    DIRECT = "direct1"  # the node's own network
-    BGP = "bgp"
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +60,7 @@ class RouteStatus:
     since: float
     internal: bool  # learned by iBGP
     attributes: Attributes | None
+    metric: int = 0  # the IGP's, to the next hop
     reason: str = ""  # why this is best, or what it lost on (RFC 4271 9.1.2.2)
 
 

@@ -16,7 +16,8 @@ event here; beside each stand the RFC's numbers. Where a row differs from the RF
 - a NOTIFICATION that comes before Established closes the connection without another NOTIFICATION;
 - a mistake in a message is answered with its own code in every state, also where the RFC has an FSM error (28 in OpenSent
   and OpenConfirm, 21 and 22 in Established);
-- a passive start does not run ConnectRetryTimer, so a passive machine never dials.
+- a passive start does not run ConnectRetryTimer, so a passive machine never dials;
+- ConnectRetryCounter is not kept: nothing here is decided by it.
 """
 
 from __future__ import annotations
@@ -85,10 +86,8 @@ class Action(enum.IntEnum):
     NEGOTIATE = 13  # the OPEN's hold time; HoldTimer and KeepaliveTimer start
     RESTART_HOLD = 14
     RELEASE = 15  # all timers off, what the peer told is forgotten
-    COUNT_RETRY = 16  # ConnectRetryCounter += 1
-    CLEAR_RETRY = 17  # ConnectRetryCounter = 0
-    DAMP = 18  # IdleHoldTimer: the machine starts itself again (DampPeerOscillations)
-    DELIVER = 19  # the message goes to the owner
+    DAMP = 16  # IdleHoldTimer: the machine starts itself again (DampPeerOscillations)
+    DELIVER = 17  # the message goes to the owner
 
 
 @attrs.frozen
@@ -104,16 +103,16 @@ _TO = Transition
 
 # Section 8.2.2 ends almost every row of every state like this: everything is let go, the counter goes up, and the
 # machine is Idle until IdleHoldTimer starts it again.
-_DOWN = (_A.DROP, _A.RELEASE, _A.COUNT_RETRY, _A.DAMP)
+_DOWN = (_A.DROP, _A.RELEASE, _A.DAMP)
 _FAIL = _TO(State.IDLE, _DOWN)
 _NOTIFY_AND_FAIL = _TO(State.IDLE, (_A.SEND_NOTIFICATION, *_DOWN))
 _FSM_ERROR = _TO(State.IDLE, (_A.SEND_FSM_ERROR, *_DOWN))
 _HOLD_EXPIRED = _TO(State.IDLE, (_A.SEND_HOLD_EXPIRED, *_DOWN))
-_STOP_SILENTLY = _TO(State.IDLE, (_A.DROP, _A.RELEASE, _A.CLEAR_RETRY))
-_STOP_WITH_CEASE = _TO(State.IDLE, (_A.SEND_NOTIFICATION, _A.DROP, _A.RELEASE, _A.CLEAR_RETRY))
-_LOST = _TO(State.ACTIVE, (_A.DROP, _A.RELEASE, _A.COUNT_RETRY, _A.START_CONNECT_DELAY))
+_STOP_SILENTLY = _TO(State.IDLE, (_A.DROP, _A.RELEASE))
+_STOP_WITH_CEASE = _TO(State.IDLE, (_A.SEND_NOTIFICATION, _A.DROP, _A.RELEASE))
+_LOST = _TO(State.ACTIVE, (_A.DROP, _A.RELEASE, _A.START_CONNECT_DELAY))
 _GAVE_WAY = _TO(State.ACTIVE, (_A.DROP, _A.RELEASE, _A.START_CONNECT_RETRY))
-_DUMP = _TO(State.IDLE, (_A.SEND_NOTIFICATION, _A.DROP, _A.RELEASE, _A.COUNT_RETRY))
+_DUMP = _TO(State.IDLE, (_A.SEND_NOTIFICATION, _A.DROP, _A.RELEASE))
 
 _OPEN_NOW = _TO(
     State.OPEN_SENT, (_A.STOP_CONNECT_RETRY, _A.STOP_DELAY_OPEN, _A.SEND_OPEN, _A.START_OPEN_HOLD)
@@ -125,8 +124,8 @@ _ANSWER_OPEN = _TO(
 )
 
 _IDLE: Row = {
-    Event.START: _TO(State.CONNECT, (_A.CLEAR_RETRY, _A.START_CONNECT_RETRY, _A.DIAL)),
-    Event.START_PASSIVE: _TO(State.ACTIVE, (_A.CLEAR_RETRY,)),
+    Event.START: _TO(State.CONNECT, (_A.START_CONNECT_RETRY, _A.DIAL)),
+    Event.START_PASSIVE: _TO(State.ACTIVE),
     Event.IDLE_HOLD_EXPIRES: _TO(State.CONNECT, (_A.START_CONNECT_RETRY, _A.DIAL)),
 }
 

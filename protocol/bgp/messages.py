@@ -71,10 +71,6 @@ class Update:
     nlri: tuple[Prefix, ...] = ()
     path_id: int = 0
 
-    @property
-    def is_end_of_rib(self) -> bool:
-        return not self.withdrawn and not self.nlri
-
 
 @attrs.frozen
 class Keepalive:

@@ -34,6 +34,7 @@ from protocol.bgp import wire
 from protocol.bgp.errors import Cease, Code, FsmError, OpenError, RemoteProtocolError, UpdateError, describe
 from protocol.bgp.fsm import TABLE, Action, Event, State, transition
 from protocol.bgp.messages import (
+    AddPath,
     Capabilities,
     Keepalive,
     Message,
@@ -42,7 +43,7 @@ from protocol.bgp.messages import (
     RouteRefresh,
     Update,
 )
-from protocol.prefix import Address
+from protocol.prefix import IPV4, IPV6, Address
 
 
 class Signal(enum.Enum):
@@ -80,6 +81,10 @@ class SessionConfig:
 
 
 _NEVER = math.inf
+_FAMILIES: dict[tuple[int, ...], tuple[int, ...]] = {
+    families: families for families in ((), (IPV4,), (IPV6,), (IPV4, IPV6), (IPV6, IPV4))
+}
+"""The same few tuples for all sessions."""
 _ESTABLISHED = State.ESTABLISHED  # an enumeration's members are slow to reach
 _UNEXPECTED_IN = {
     State.OPEN_SENT: FsmError.UNEXPECTED_IN_OPENSENT,
@@ -99,8 +104,9 @@ class Session:
 
     __slots__ = (
         "_config", "_connected", "_damp", "_delay_open_at", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
-        "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_tail", "call_at", "codec", "events",
-        "last_error", "link", "outbox", "outgoing", "owner", "peer_open", "rearm", "retries", "state", "wire_open",
+        "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_tail", "add_path_in",
+        "add_path_out", "call_at", "codec", "events", "last_error", "link", "outbox", "outgoing", "owner", "peer_open",
+        "rearm", "state", "wire_open",
     )  # fmt: skip
 
     def __init__(
@@ -117,7 +123,9 @@ class Session:
         self.peer_open: Open | None = None
         self.outgoing = False
         """Whether the present connection was dialled by us (RFC 4271 6.8 needs to know)."""
-        self.retries = 0
+        self.add_path_in: tuple[int, ...] = ()
+        self.add_path_out: tuple[int, ...] = ()
+        """Families of which the OPENs agreed that we may hear, or tell, several paths to a prefix (RFC 7911 section 4)."""
         self.last_error = ""
         """BIRD's words for why it is not up: ``BGP Error: …``, ``Received: …``, ``Socket: …``, or empty."""
         self.rearm = True
@@ -213,7 +221,7 @@ class Session:
                 # Most messages of a session's life by far: no table look-up for them.
                 if self.state is _ESTABLISHED and type(message) is Update:
                     self._hold_at = now + self._hold
-                    if message.nlri:
+                    if message.nlri or message.path_id:
                         self._check_update(message)
                     self.events.append(message)
                 else:
@@ -313,6 +321,9 @@ class Session:
                 "no address family in common", Code.OPEN, OpenError.UNSUPPORTED_CAPABILITY
             )
         self.peer_open = message
+        ours, theirs = self._config.capabilities.add_path, message.capabilities.add_path
+        self.add_path_in = _agreed(ours, AddPath.RECEIVE, theirs, AddPath.SEND)
+        self.add_path_out = _agreed(ours, AddPath.SEND, theirs, AddPath.RECEIVE)
         self._step(Event.OPEN_WITH_DELAY_OPEN if self._delay_open_at < _NEVER else Event.OPEN)
         if self.state is State.OPEN_CONFIRM:
             self.events.append(Signal.OPENED)
@@ -327,6 +338,11 @@ class Session:
             raise RemoteProtocolError(
                 "no LOCAL_PREF from an internal peer", Code.UPDATE, UpdateError.MISSING_WELL_KNOWN, b"\x05"
             )
+        if message.path_id and message.family not in self.add_path_in:
+            raise RemoteProtocolError(
+                f"path ID {message.path_id} on a session without add-path",
+                Code.UPDATE, UpdateError.INVALID_NETWORK,
+            )  # fmt: skip
 
     def _fail(self, error: RemoteProtocolError) -> None:
         self.last_error = f"BGP Error: {describe(error.code, error.subcode)}"
@@ -413,12 +429,7 @@ class Session:
         )
         self._hold = self._keepalive = 0.0
         self.peer_open = None
-
-    def _count_retry(self) -> None:
-        self.retries += 1
-
-    def _clear_retry(self) -> None:
-        self.retries = 0
+        self.add_path_in = self.add_path_out = ()
 
     def _damp_oscillation(self) -> None:
         config = self._config
@@ -431,6 +442,17 @@ class Session:
     def _deliver(self) -> None:
         assert self._message is not None
         self.events.append(self._message)
+
+
+def _agreed(
+    ours: tuple[tuple[int, AddPath], ...],
+    our: AddPath,
+    theirs: tuple[tuple[int, AddPath], ...],
+    their: AddPath,
+) -> tuple[int, ...]:
+    """The families that one side may do the one thing for and the other side the other."""
+    willing = {family for family, mode in theirs if mode & their}
+    return _FAMILIES[tuple(family for family, mode in ours if mode & our and family in willing)]
 
 
 _DO: dict[Action, Callable[[Session], None]] = {
@@ -450,8 +472,6 @@ _DO: dict[Action, Callable[[Session], None]] = {
     Action.NEGOTIATE: Session._negotiate,
     Action.RESTART_HOLD: Session._restart_hold,
     Action.RELEASE: Session._release,
-    Action.COUNT_RETRY: Session._count_retry,
-    Action.CLEAR_RETRY: Session._clear_retry,
     Action.DAMP: Session._damp_oscillation,
     Action.DELIVER: Session._deliver,
 }

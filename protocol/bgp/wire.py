@@ -184,18 +184,18 @@ class Codec:
         withdrawn: Sequence[Prefix] = (),
         nlri: Sequence[Prefix] = (),
         attributes: Attributes | None = None,
+        path_id: int = 0,
     ) -> list[bytes]:
         """As many UPDATE frames as the prefixes need: withdrawals first, then announcements."""
         room = MAX_NLRI[family]
-        frames = [
-            self.encode(Update(family=family, withdrawn=tuple(withdrawn[at : at + room])))
+        updates = [
+            Update(family=family, path_id=path_id, withdrawn=tuple(withdrawn[at : at + room]))
             for at in range(0, len(withdrawn), room)
-        ]
-        frames += [
-            self.encode(Update(family=family, attributes=attributes, nlri=tuple(nlri[at : at + room])))
+        ] + [
+            Update(family=family, path_id=path_id, attributes=attributes, nlri=tuple(nlri[at : at + room]))
             for at in range(0, len(nlri), room)
         ]
-        return frames
+        return [self.encode(update) for update in updates]
 
 
 def _frame(kind: int, body: bytes) -> bytes:

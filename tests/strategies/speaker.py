@@ -10,12 +10,12 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 from hypothesis import strategies as st
 
-from agents.dataplane.fib import Fib, Routes
+from agents.dataplane.fib import Fib, FibRoute, Routes, device
 from agents.speaker.config import (
     MAX_PRIORITY,
     Block,
@@ -29,6 +29,7 @@ from agents.speaker.config import (
 from agents.speaker.decision import PREFERENCE_BGP, PREFERENCE_STATIC, Path
 from agents.speaker.links import HIGH_WATER, Link, LinkChange, LinkEvent
 from agents.speaker.peer import Peer
+from agents.speaker.policy import ImportPolicy
 from agents.speaker.speaker import Speaker
 from protocol.bgp.attributes import AS_SEQUENCE, Attributes, Origin
 from protocol.bgp.messages import Capabilities
@@ -77,7 +78,8 @@ def neighbour(
     of_session = SessionConfig(
         local_as=LOCAL_AS, peer_as=peer_as, identifier=host(9), capabilities=Capabilities()
     )
-    peer = Peer(config, Session(of_session, Codec(), random.Random(0), b""), 0.0)
+    policy = ImportPolicy(config, router_id=host(9), intern=lambda attributes: attributes)
+    peer = Peer(config, Session(of_session, Codec(), random.Random(0), b""), policy, 0.0)
     peer.identifier = host(number) if identifier is None else identifier
     return peer
 
@@ -225,9 +227,13 @@ class SpeakerNet:
         self.speakers[config.address].configure(config, self.now)
         self.act(config.address)
 
-    def set_workloads(self, address: Address, prefixes: Iterable[Prefix]) -> None:
-        self.speakers[address].set_workloads(prefixes, self.now)
+    def set_kernel(self, address: Address, routes: Mapping[Prefix, FibRoute]) -> None:
+        self.speakers[address].set_kernel(routes, self.now)
         self.act(address)
+
+    def set_workloads(self, address: Address, prefixes: Iterable[Prefix]) -> None:
+        """Pods of this node, each behind the same interface."""
+        self.set_kernel(address, dict.fromkeys(prefixes, device("cali7")))
 
     # --- what the shell does ----------------------------------------------------------------------------------------
 
@@ -244,7 +250,7 @@ class SpeakerNet:
             assert isinstance(link, WireLink)
             assert not link.closed, "closed twice"
             self._close(link, "Connection closed")
-        for session, remote in effects.dials:
+        for session, remote, _ in effects.dials:
             self.dials += 1
             link = WireLink(address, remote)
             self.ends.append(link)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agents.dataplane.fib import BLACKHOLE, FibRoute, device, via
 from agents.speaker import birdc, birdc_reply
-from agents.speaker.status import BgpStatus, RouteSource, RouteStatus, SpeakerStatus
+from agents.speaker.decision import RouteSource
+from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
 from protocol.bgp.attributes import AS_SEQUENCE, AS_SET, Attributes, Origin
 from protocol.prefix import Address, Prefix, format_address, parse_address, parse_prefix
 

@@ -38,8 +38,7 @@ def path(number: int, facts: Facts) -> Path:
 
 
 def short_cut(new: Path, best: Path) -> int:
-    assert new.peer is not None
-    return compare(new.peer, new.attributes, best)
+    return compare(new, best)
 
 
 # Each step once: the better one has the higher neighbour address, and is worse at the step after.
@@ -135,7 +134,7 @@ def test_any_order_gives_the_same_best(paths: list[Path], data: st.DataObject) -
 def test_the_short_cut_agrees_with_the_process(paths: list[Path]) -> None:
     *known, new = paths
     winner, hops = select(known)
-    best = Path(winner.peer, winner.attributes, hops, winner.preference)
+    best = winner.through(hops)
     outcome = short_cut(new, best)
     if outcome == BETTER:
         assert select(paths) == (new, new.hops)

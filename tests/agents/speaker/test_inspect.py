@@ -9,7 +9,8 @@ from agents.dataplane.fib import device
 from agents.speaker.config import StaticRoute
 from agents.speaker.inspect import Inspector
 from agents.speaker.links import HIGH_WATER
-from agents.speaker.status import BgpStatus, RouteSource, RouteStatus
+from agents.speaker.decision import RouteSource
+from agents.speaker.status import BgpStatus, RouteStatus
 from protocol.prefix import Prefix, format_prefix, parse_prefix
 from tests.strategies.speaker import SpeakerNet, block, host, local_blocks, peer_config, speaker_config
 
@@ -67,7 +68,7 @@ def test_an_established_neighbour(net: SpeakerNet) -> None:
         bgp_state="Established",
         since=WALL - 10,
         last_error="",
-        capabilities=("refresh", "restart-able", "AS4"),
+        capabilities=("refresh", "restart-able", "AS4", "add-path-rx", "add-path-tx"),
         internal=True,
         rr_client=False,
         hold_time=90.0,

@@ -51,7 +51,7 @@ def test_any_history_is_what_a_computation_from_scratch_says(
     own_attributes = Attributes(next_hop=host(9))
     static, kernel = (Path(None, own_attributes, (), each) for each in (PREFERENCE_STATIC, PREFERENCE_KERNEL))
     peers = [neighbour(number, peer_as=LOCAL_AS if number < 3 else number) for number in range(5)]
-    rib = Rib()
+    rib = Rib(host(9))
     told: dict[Peer, dict[Prefix, Attributes]] = {peer: {} for peer in peers}
     own: dict[Prefix, Path] = {}
     consumer: dict[Prefix, Path] = {}
@@ -114,7 +114,7 @@ def _replay(table: dict[Prefix, Path], changes: Sequence[tuple[Sequence[Prefix],
 
 
 def test_nothing_new_is_no_change() -> None:
-    rib, peer, other = Rib(), neighbour(1), neighbour(2)
+    rib, peer, other = Rib(host(9)), neighbour(1), neighbour(2)
     route = Attributes(next_hop=host(1), local_pref=100)
     rib.learn(peer, (PREFIXES[0],), route)
     rib.learn(other, (PREFIXES[0],), attrs.evolve(route, as_path=as_path(1)))
@@ -128,14 +128,14 @@ def test_nothing_new_is_no_change() -> None:
 
 def test_a_fresh_update_is_one_change() -> None:
     """What nobody else announces costs one change, however many prefixes an UPDATE has."""
-    rib, peer = Rib(), neighbour(1)
+    rib, peer = Rib(host(9)), neighbour(1)
     rib.learn(peer, tuple(PREFIXES), Attributes(next_hop=host(1)))
     [(prefixes, path)] = rib.take_changes()
     assert (prefixes, path) == (tuple(PREFIXES), rib.best[PREFIXES[0]])
 
 
 def test_a_gateway_that_goes_is_missed() -> None:
-    rib, one, other = Rib(), neighbour(1), neighbour(2)
+    rib, one, other = Rib(host(9)), neighbour(1), neighbour(2)
     for peer in (one, other):
         rib.learn(peer, (PREFIXES[0],), Attributes(next_hop=peer.address, local_pref=100))
     assert rib.best[PREFIXES[0]].hops == (host(1), host(2))
@@ -145,7 +145,7 @@ def test_a_gateway_that_goes_is_missed() -> None:
 
 def test_who_won_by_med_is_missed_when_it_goes() -> None:
     """Neither the best route nor one of its gateways goes here, and yet the best route is another one."""
-    rib = Rib()
+    rib = Rib(host(9))
     a, x, b = neighbour(3, peer_as=1), neighbour(1, peer_as=1), neighbour(2, peer_as=2)
     rib.learn(a, (PREFIXES[0],), Attributes(next_hop=host(1), as_path=as_path(1)))
     rib.learn(x, (PREFIXES[0],), Attributes(next_hop=host(1), as_path=as_path(1), med=5))
@@ -157,7 +157,7 @@ def test_who_won_by_med_is_missed_when_it_goes() -> None:
 
 def test_a_learned_workload_becomes_a_block() -> None:
     """The same prefix, the same attributes, another protocol: the kernel must hear of it."""
-    rib = Rib()
+    rib = Rib(host(9))
     said_by_us = Attributes(next_hop=host(9))
     kernel, static = (Path(None, said_by_us, (), each) for each in (PREFERENCE_KERNEL, PREFERENCE_STATIC))
     rib.set_local({PREFIXES[0]: kernel})

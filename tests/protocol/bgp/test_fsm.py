@@ -15,15 +15,15 @@ LAST_WORDS = {A.SEND_NOTIFICATION, A.SEND_HOLD_EXPIRED, A.SEND_FSM_ERROR}
 TALKING = (S.OPEN_SENT, S.OPEN_CONFIRM, S.ESTABLISHED)
 DIAGRAM = Path(__file__).parents[3] / "docs" / "fsm.md"
 
-DOWN = {A.DROP, A.RELEASE, A.COUNT_RETRY, A.DAMP}
+DOWN = {A.DROP, A.RELEASE, A.DAMP}
 UP = {A.STOP_CONNECT_RETRY, A.NEGOTIATE, A.SEND_KEEPALIVE}
 OPENING = {A.STOP_CONNECT_RETRY, A.STOP_DELAY_OPEN, A.SEND_OPEN, A.START_OPEN_HOLD}
-STOPPED = {A.DROP, A.RELEASE, A.CLEAR_RETRY}
+STOPPED = {A.DROP, A.RELEASE}
 
 RFC = {
     # Idle: 1, 3 / 4, 5 / 13 / anything else
-    (S.IDLE, E.START): (S.CONNECT, {A.CLEAR_RETRY, A.START_CONNECT_RETRY, A.DIAL}),
-    (S.IDLE, E.START_PASSIVE): (S.ACTIVE, {A.CLEAR_RETRY}),
+    (S.IDLE, E.START): (S.CONNECT, {A.START_CONNECT_RETRY, A.DIAL}),
+    (S.IDLE, E.START_PASSIVE): (S.ACTIVE, set()),
     (S.IDLE, E.IDLE_HOLD_EXPIRES): (S.CONNECT, {A.START_CONNECT_RETRY, A.DIAL}),
     (S.IDLE, E.STOP): (S.IDLE, set()),
     (S.IDLE, E.TCP_CONNECTED): (S.IDLE, set()),
@@ -118,7 +118,6 @@ def test_no_row_contradicts_itself(state: State, event: Event) -> None:
         assert list(actions[: len(spoken)]) == spoken, "nothing is sent over a dropped connection"
     if target is S.IDLE and state is not S.IDLE:
         assert {A.DROP, A.RELEASE} <= done
-        assert len(done & {A.COUNT_RETRY, A.CLEAR_RETRY}) == 1
         assert not done & {
             A.START_CONNECT_RETRY,
             A.START_CONNECT_DELAY,

@@ -22,13 +22,6 @@ def test_a_message_can_be_a_key_and_cannot_be_changed(message: Message) -> None:
             setattr(message, field.name, None)
 
 
-def test_end_of_rib_is_the_update_that_says_nothing() -> None:
-    attributes = Attributes(next_hop=Address(b"\x0a\0\0\1"))
-    assert Update().is_end_of_rib
-    assert not Update(withdrawn=(PREFIX,)).is_end_of_rib
-    assert not Update(nlri=(PREFIX,), attributes=attributes).is_end_of_rib
-
-
 def test_keepalives_are_all_the_same_and_capabilities_start_with_ipv4() -> None:
     assert Keepalive() == Keepalive()
     assert Capabilities().families == (IPV4,)
