@@ -21,6 +21,7 @@ _COMMANDS = {
     "birdc": "cluster.cli.inspect",
     "ip": "cluster.cli.inspect",
     "down": "cluster.cli.down",
+    "render": "cluster.cli.render",
     "filter": "cluster.cli.filter",
     "get": "cluster.cli.get",
     "apply": "cluster.cli.apply",
