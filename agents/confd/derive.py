@@ -194,6 +194,7 @@ class _Family:
             self._nodes.current(),
             self._requests.current(),
             self._mesh_password.current(),
+            self._filters.current().named(())[:2],
         )
         # Nodes and settings are written for many reasons; few of them concern BGP.
         if self._fabric is None or inputs != self._fabric_made_of:

@@ -35,6 +35,7 @@ import attrs
 from agents.confd.nodes import NodeFacts
 from agents.confd.requests import Options, Request, Workloads
 from agents.confd.settings import PeeringSettings
+from agents.speaker.config import Filter
 from protocol.prefix import Address, format_address
 from protocol.v3.selector import SelectorError, parse
 
@@ -72,6 +73,8 @@ class Mesh:
     neighbors: tuple[MeshNeighbor, ...]  # sorted by protocol name; empty when the mesh is off
     password: str | None
     restart_time: int | None
+    import_filters: tuple[Filter, ...]
+    export_filters: tuple[Filter, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -106,8 +109,10 @@ def build_fabric(
     nodes: Mapping[str, NodeFacts],
     requests: Mapping[str, Request],
     mesh_password: tuple[str | None, tuple[str, ...]],
+    mesh_filters: tuple[tuple[Filter, ...], tuple[Filter, ...]] = ((), ()),
 ) -> Fabric:
-    """The index over nodes and BGPPeers, both by name and in any order. ``mesh_password`` comes with its notes."""
+    """The index over nodes and BGPPeers, both by name and in any order. ``mesh_password`` comes with its notes,
+    ``mesh_filters`` are for import and export."""
     wanted = [requests[name] for name in sorted(requests)]
     members = [nodes[name] for name in sorted(nodes) if nodes[name].address]
     reader = _PeeringReader(settings, members)
@@ -119,6 +124,8 @@ def build_fabric(
             neighbors=_mesh(settings, members) if settings.mesh else (),
             password=password,
             restart_time=settings.mesh_restart_time,
+            import_filters=mesh_filters[0],
+            export_filters=mesh_filters[1],
         ),
         global_peers=reader.global_peers(wanted),
         peerings=(*reader.forward_peerings(wanted), *reader.reverse_peerings(wanted)),

@@ -14,7 +14,7 @@ other session is dialled from both ends and BGP's collision rule leaves one.
 
 A mesh neighbour without an AS of its own is expected in *this* node's AS, not in the global one: a node with its own
 AS and a neighbour without can never agree. That is Calico's behaviour and is kept. The mesh has a password and a
-restart time of its own, and no filters.
+restart time of its own, and no filters but those for every session of the cluster.
 
 A Mesh_ and a Node_ or Global_ stanza for one neighbour can stand beside each other; only one session comes up.
 
@@ -98,6 +98,7 @@ def _mesh(fabric: Fabric, own: NodeFacts) -> list[PeerConfig]:
         return []
     own_as, own_address, own_text = local_as(fabric, own), own.address, own.text
     kind, password, restart_time = PeerKind.MESH, fabric.mesh.password, fabric.mesh.restart_time
+    import_filters, export_filters = fabric.mesh.import_filters, fabric.mesh.export_filters
     return [
         PeerConfig(
             name=neighbor.name,
@@ -110,6 +111,8 @@ def _mesh(fabric: Fabric, own: NodeFacts) -> list[PeerConfig]:
             port=neighbor.port,
             restart_time=restart_time,
             password=password,
+            import_filters=import_filters,
+            export_filters=export_filters,
         )
         for neighbor in fabric.mesh.neighbors
         if (node := neighbor.node).address != own_address
