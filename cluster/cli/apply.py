@@ -87,7 +87,10 @@ def replace(files: tuple[str, ...], namespace: str, name: str) -> None:
 
 
 def read(files: tuple[str, ...], namespace: str) -> list[tuple[Document, str]]:
-    """The documents and their places. Raises Failed with all that is wrong, UsageError without files."""
+    """The documents, and for each where it stands and what it is, as in "pools.yaml:3: IPPool/b".
+
+    Raises Failed with all that is wrong, UsageError without files.
+    """
     from protocol.v3.codec import encode  # 0.1 s, and most commands read no file
     from protocol.v3.loader import (
         DEFAULT_NAMESPACE,
@@ -117,12 +120,12 @@ def _send_all(
     endpoint = client.find(cluster)
     outcome = Outcome()
     with Session(endpoint) as session:
-        for document, place in read(files, namespace):
+        for document, subject in read(files, namespace):
             outcome.of(document["kind"])
             try:
                 send(session, document)
             except Denied as error:
-                outcome.failure(error, place)
+                outcome.failure(error, subject)
             else:
                 outcome.success()
     return outcome

@@ -43,7 +43,7 @@ def delete(
     if bool(kind) == bool(files):
         raise click.UsageError("either KIND and NAME, or -f")
     endpoint = client.find(name)
-    paths: list[tuple[str, str, str]] = []  # kind, path, place
+    paths: list[tuple[str, str, str]] = []  # kind, path, what it is
     if kind:
         known = kind_of(kind)
         if not resources:
@@ -51,13 +51,13 @@ def delete(
         place = namespace or "default"
         paths = [(known.kind, known.path(place, resource), "") for resource in resources]
     else:
-        for document, where in read(files, namespace):
+        for document, subject in read(files, namespace):
             metadata = document["metadata"]
             path = names.BY_KIND[document["kind"]].path(metadata.get("namespace", ""), metadata["name"])
-            paths.append((document["kind"], path, where))
+            paths.append((document["kind"], path, subject))
     outcome = Outcome()
     with Session(endpoint) as session:
-        for of_kind, path, where in paths:
+        for of_kind, path, subject in paths:
             outcome.of(of_kind)
             try:
                 session.call("DELETE", path)
@@ -65,7 +65,7 @@ def delete(
                 if skip_not_exists and error.reason == "NotFound":
                     outcome.success()
                 else:
-                    outcome.failure(error, where)
+                    outcome.failure(error, subject)
             else:
                 outcome.success()
     tell_deleted(outcome)

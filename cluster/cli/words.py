@@ -52,18 +52,19 @@ class Outcome:
     def success(self) -> None:
         self.handled += 1
 
-    def failure(self, error: Denied, place: str = "") -> None:
-        self.errors.append(reason(error, place))
+    def failure(self, error: Denied, subject: str = "") -> None:
+        """``subject`` is where it stands and what it is, for reasons that do not say it."""
+        self.errors.append(reason(error, subject))
 
     def counted(self, count: object, ending: str) -> str:
         kind = f"'{self.kind}' " if self.kind else ""
         return f"{count} {kind}{ending}"
 
 
-def reason(error: Denied, place: str = "") -> str:
+def reason(error: Denied, subject: str = "") -> str:
     """Why: field by field when it was the document."""
     texts = [": ".join(filter(None, cause)) for cause in error.causes] or [str(error)]
-    return "; ".join(f"{place}: {text}" if place else text for text in texts)
+    return "; ".join(f"{subject}: {text}" if subject else text for text in texts)
 
 
 def kind_of(word: str, failing: str = "") -> Name:
@@ -76,7 +77,7 @@ def kind_of(word: str, failing: str = "") -> Name:
 
 def tell(outcome: Outcome, infinitive: str, past: str) -> None:
     """For create and apply. Raises Failed."""
-    errors = f"[{' '.join(outcome.errors)}]"
+    errors = f"[{', '.join(outcome.errors)}]"
     if not outcome.count:
         click.echo("No resources specified")
     elif not outcome.handled:
