@@ -285,6 +285,13 @@ async def test_refusals_are_status_objects(
     assert_status(await served.client.request(method, path), code, reason)
 
 
+async def test_a_document_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.api.writes.MAX_BODY", 300)
+    too_long = await served.client.post(f"{BASE}/ippools", content=b" " * 400)
+    assert_status(too_long, 413, "RequestEntityTooLarge")
+    assert (await served.client.post(f"{BASE}/ippools", json=pool("a"))).status_code == 201
+
+
 async def test_a_bug_is_one_answer_and_not_the_end(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     assert_status(await served.client.get("/tortie/v1/nodes/node-666/status"), 500, "InternalError", "a bug")
     assert (await served.get("/api"))["kind"] == "APIVersions"
