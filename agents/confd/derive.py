@@ -95,6 +95,7 @@ class _Common:
     """What the nodes have in common. Compared by identity."""
 
     settings: Settings
+    nodes: dict[str, NodeFacts]
     fabric: Fabric
     filters: Filters
     pools: PoolRules
@@ -105,6 +106,7 @@ class _Common:
         """The very same parts."""
         return (
             self.fabric is other.fabric
+            and self.nodes is other.nodes
             and self.settings is other.settings
             and self.filters is other.filters
             and self.pools is other.pools
@@ -118,6 +120,7 @@ class _Own:
     """The last answer for one node, and what it was made of."""
 
     common: _Common
+    facts: NodeFacts
     affinities: int  # version
     workloads: int  # version
     blocks: LocalBlocks
@@ -134,10 +137,8 @@ class _Family:
         self._timers = timers
         self._env = env
         self._derived: dict[str, _Own] = {}
-        self._surroundings: tuple[tuple[Fabric, dict[str, RouterFacts], Passwords], Surroundings] | None = (
-            None
-        )
-        self._routers_derived: dict[str, tuple[object, SpeakerConfig]] = {}
+        self._surroundings: tuple[tuple[object, ...], Surroundings] | None = None
+        self._routers_derived: dict[str, SpeakerConfig] = {}
         self._common: _Common | None = None
         self._fabric: Fabric | None = None
         self._fabric_made_of: object = None
@@ -162,13 +163,13 @@ class _Family:
 
     def derive(self, name: str) -> SpeakerConfig | None:
         common = self._current()
-        own = common.fabric.nodes.get(name)
+        own = common.nodes.get(name)
         if own is not None:
             return self._derive_node(common, own)
         self._derived.pop(name, None)
         facts = self._routers.current().get(name)
         if facts is not None:
-            return self._derive_router(common.fabric, facts)
+            return self._derive_router(common, facts)
         self._routers_derived.pop(name, None)
         return None
 
@@ -178,6 +179,7 @@ class _Family:
         settings = self._settings.current()
         common = _Common(
             settings=settings,
+            nodes=self._nodes.current(),
             fabric=self._current_fabric(settings),
             filters=self._filters.current(),
             pools=self._pools.current(),
@@ -196,10 +198,12 @@ class _Family:
             self._mesh_password.current(),
             self._filters.current().named(())[:2],
         )
-        # Nodes and settings are written for many reasons; few of them concern BGP.
         if self._fabric is None or inputs != self._fabric_made_of:
             self._fabric_made_of = inputs
-            self._fabric = build_fabric(*inputs)
+            fabric = build_fabric(*inputs)
+            # Nodes and BGPPeers are written for many reasons; few of them concern who peers with whom.
+            if self._fabric != fabric:
+                self._fabric = fabric
         return self._fabric
 
     def _read_requests(self) -> dict[str, Request]:
@@ -226,7 +230,12 @@ class _Family:
         name, fabric, last = own.name, common.fabric, self._derived.get(own.name)
         affinities = self._view.version(BlockAffinity.kind)
         workloads = self._view.version(WorkloadEndpoint.kind) if fabric.workloads else 0
-        same_sessions = last is not None and last.common.fabric is fabric and last.workloads == workloads
+        same_sessions = (
+            last is not None
+            and last.common.fabric is fabric
+            and last.facts is own
+            and last.workloads == workloads
+        )
         if last is not None and same_sessions and last.common is common and last.affinities == affinities:
             return last.config
         if last is not None and same_sessions:
@@ -244,6 +253,7 @@ class _Family:
             config = last.config
         self._derived[name] = _Own(
             common=common,
+            facts=own,
             affinities=affinities,
             workloads=workloads,
             blocks=blocks,
@@ -283,7 +293,7 @@ class _Family:
             kernel=KernelPolicy(
                 normal_priority=settings.normal_priority,
                 rejected=common.services.rejected,
-                wireguard=tuple(node.address for node in fabric.wireguard if node is not own)
+                wireguard=tuple(address for address in fabric.wireguard if address != own.address)
                 if own.wireguard
                 else (),
                 # Without an address of its own a node has no line about IPv4 pools.
@@ -299,20 +309,18 @@ class _Family:
             notes=(*router_notes, *advertised.notes, *sessions.notes),
         )
 
-    def _derive_router(self, fabric: Fabric, facts: RouterFacts) -> SpeakerConfig:
-        made_of = fabric, self._routers.current(), self._passwords.current()
+    def _derive_router(self, common: _Common, facts: RouterFacts) -> SpeakerConfig:
+        routers, passwords = self._routers.current(), self._passwords.current()
+        made_of = common.settings.peering, common.nodes, routers
         if self._surroundings is None or any(
             new is not old for new, old in zip(made_of, self._surroundings[0], strict=True)
         ):
-            self._surroundings = made_of, Surroundings(fabric, made_of[1])
+            self._surroundings = made_of, Surroundings(*made_of)
+        config = derive_router(facts, self._surroundings[1], passwords, self._family, self._timers)
         last = self._routers_derived.get(facts.name)
-        if last is not None and last[0] is self._surroundings:
-            return last[1]
-        around, passwords = self._surroundings[1], made_of[2]
-        config = derive_router(facts, around, passwords, self._family, self._timers)
-        if last is not None and last[1] == config:
-            config = last[1]
-        self._routers_derived[facts.name] = self._surroundings, config
+        if last is not None and last == config:
+            return last
+        self._routers_derived[facts.name] = config
         return config
 
     def _all(self, cls: type[R]) -> Iterable[R]:

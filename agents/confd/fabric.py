@@ -29,6 +29,7 @@ Follows confd/pkg/backends/calico/client.go: updatePeersV1, nodesWithIPPortAndAS
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import attrs
 
@@ -61,10 +62,11 @@ class Neighbor:
         return self.address, self.port
 
 
-@attrs.frozen(kw_only=True)
-class MeshNeighbor:
+class MeshNeighbor(NamedTuple):
     name: str  # of the protocol
-    node: NodeFacts
+    address: Address
+    text: str
+    as_number: int | None
     port: int | None
 
 
@@ -90,18 +92,17 @@ class Peering:
         return self.nodes is None or node in self.nodes
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True)
 class Fabric:
-    """Compared by identity: as long as it is the same object, no node's peers have changed."""
+    """As long as it is equal, the peers of a node have changed only if the node itself has."""
 
     settings: PeeringSettings
-    nodes: Mapping[str, NodeFacts]
     mesh: Mesh
     global_peers: Mapping[NeighborKey, Neighbor]  # sorted by label
     peerings: tuple[Peering, ...]  # in order of precedence; global ones have notes and workloads only
     workloads: bool  # whether any of them is with workloads
     notes: tuple[str, ...]  # for every node
-    wireguard: tuple[NodeFacts, ...]  # in the order of the addresses' text
+    wireguard: tuple[Address, ...]  # nodes that have it, in the order of their addresses' text
 
 
 def build_fabric(
@@ -119,7 +120,6 @@ def build_fabric(
     password, notes = mesh_password
     return Fabric(
         settings=settings,
-        nodes=nodes,
         mesh=Mesh(
             neighbors=_mesh(settings, members) if settings.mesh else (),
             password=password,
@@ -131,7 +131,7 @@ def build_fabric(
         peerings=(*reader.forward_peerings(wanted), *reader.reverse_peerings(wanted)),
         workloads=any(request.workloads is not None for request in wanted),
         notes=notes,
-        wireguard=tuple(sorted((node for node in members if node.wireguard), key=lambda node: node.text)),
+        wireguard=tuple(sorted({node.address for node in members if node.wireguard}, key=format_address)),
     )
 
 
@@ -142,9 +142,8 @@ def _mesh(settings: PeeringSettings, members: Iterable[NodeFacts]) -> tuple[Mesh
         if node.cluster_id is None:
             # The port never is part of a mesh protocol's name.
             protocol = f"Mesh_{label_of(node.text, None)}"
-            found.setdefault(
-                protocol, MeshNeighbor(name=protocol, node=node, port=settings.port_of(node.name))
-            )
+            port = settings.port_of(node.name)
+            found.setdefault(protocol, MeshNeighbor(protocol, node.address, node.text, node.as_number, port))
     return tuple(found[protocol] for protocol in sorted(found))
 
 

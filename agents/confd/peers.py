@@ -99,23 +99,24 @@ def _mesh(fabric: Fabric, own: NodeFacts) -> list[PeerConfig]:
     own_as, own_address, own_text = local_as(fabric, own), own.address, own.text
     kind, password, restart_time = PeerKind.MESH, fabric.mesh.password, fabric.mesh.restart_time
     import_filters, export_filters = fabric.mesh.import_filters, fabric.mesh.export_filters
+    stanza = PeerConfig  # local names: this is done a million times for a mesh of a thousand
     return [
-        PeerConfig(
-            name=neighbor.name,
+        stanza(
+            name=name,
             kind=kind,
-            address=node.address,
+            address=address,
             local_address=own_address,
             local_as=own_as,
-            peer_as=node.as_number or own_as,
-            passive=node.text > own_text,
-            port=neighbor.port,
+            peer_as=as_number or own_as,
+            passive=text > own_text,
+            port=port,
             restart_time=restart_time,
             password=password,
             import_filters=import_filters,
             export_filters=export_filters,
         )
-        for neighbor in fabric.mesh.neighbors
-        if (node := neighbor.node).address != own_address
+        for name, address, text, as_number, port in fabric.mesh.neighbors
+        if address != own_address
     ]
 
 

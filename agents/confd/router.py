@@ -21,11 +21,12 @@ from collections.abc import Mapping
 
 import attrs
 
-from agents.confd.fabric import Fabric, label_of
-from agents.confd.nodes import NO_ADDRESS
+from agents.confd.fabric import label_of
+from agents.confd.nodes import NO_ADDRESS, NodeFacts
 from agents.confd.passwords import Passwords
 from agents.confd.prefixes import in_text_order, masked
 from agents.confd.router_id import hashed
+from agents.confd.settings import PeeringSettings
 from agents.speaker.config import NextHop, PeerConfig, PeerKind, SpeakerConfig, StaticRoute, Timers
 from protocol.prefix import (
     IPV4,
@@ -64,8 +65,9 @@ class _Someone:
 class Surroundings:
     """All Nodes and Routers with an address of one family, as a Router sees them."""
 
-    def __init__(self, fabric: Fabric, routers: Mapping[str, RouterFacts]) -> None:
-        settings = fabric.settings
+    def __init__(
+        self, settings: PeeringSettings, nodes: Mapping[str, NodeFacts], routers: Mapping[str, RouterFacts]
+    ) -> None:
         self._nodes = [
             _Someone(
                 address=node.address,
@@ -73,7 +75,7 @@ class Surroundings:
                 as_number=node.as_number or settings.as_number,
                 port=settings.port_of(node.name),
             )
-            for _, node in sorted(fabric.nodes.items())
+            for _, node in sorted(nodes.items())
             if node.address
         ]
         self._routers = [

@@ -76,9 +76,13 @@ class NextHop(enum.Enum):
     KEEP = "next hop keep"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, unsafe_hash=True)
 class PeerConfig:
-    """One ``protocol bgp`` stanza. A change of the filters alone does not end the session."""
+    """One ``protocol bgp`` stanza. A change of the filters alone does not end the session.
+
+    Never changed once it is made, like everything here. It is not frozen because that is half the time of making
+    one, and a mesh of a thousand nodes has a million.
+    """
 
     name: str  # "Mesh_10_77_0_17"
     kind: PeerKind
