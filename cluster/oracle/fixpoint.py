@@ -12,7 +12,7 @@ here, whatever their path IDs, for they lead to the same. Work is done by export
 a mesh neighbour hears costs two look-ups, since nobody in a mesh passes anything on.
 
 Where only best paths are told, there may be no state that lasts, or several, depending on who spoke first. Both are
-found (by giving up; by beginning at the other end) and such a prefix is ``unsettled``.
+found (by giving up; by another order of turns) and such a prefix is ``unsettled``.
 
 Policy, decision and next hops are the speaker's own functions, applied to what a neighbour is here.
 
@@ -21,6 +21,7 @@ Left out: equal attributes as ways that differ in age.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
@@ -42,8 +43,12 @@ if TYPE_CHECKING:
 ROUNDS = 64
 """How often a daemon may change its mind about a prefix, on average, before it is taken to never stop."""
 
+LUCKLESS = 4
+"""Orders that are tried before a prefix that did not settle in one is taken to settle in none."""
+
+_NOBODY = Address(b"")
 Said = tuple[Attributes, ...]
-NO_PATHS = "its routes chase each other: no state of BGP lasts"
+NEVER = "its routes chase each other: no state of BGP lasts"
 SEVERAL = "BGP has more than one stable state for it, and who speaks first decides"
 
 
@@ -59,11 +64,16 @@ class Neighbour:
 
 @attrs.define(eq=False)
 class _Ear:
-    """Where what is said on a session ends: the receiver, whom it takes the speaker for, and its import policy."""
+    """Where what is said on a session ends: the receiver, whom it takes the speaker for, and its import policy.
+
+    ``common`` is the policy without the receiver's identifier, one for all who are configured alike: what was not reflected
+    is the same for all of these.
+    """
 
     receiver: Site
     neighbour: Neighbour
     policy: ImportPolicy
+    common: ImportPolicy
     paths: dict[Attributes, Path] = attrs.Factory(dict)  # what was heard as the receiver holds it
 
 
@@ -108,21 +118,32 @@ class Fixpoint:
     def __init__(self, daemons: Iterable[Daemon], own: Mapping[str, Mapping[Prefix, Sequence[Path]]]) -> None:
         """``own`` has every living daemon's routes by name; of several to a prefix the first is the best."""
         self._known: dict[Attributes, Attributes] = {}
-        self.sites = []
+        self.sites: list[Site] = []
+        self._origins: dict[Prefix, list[Site]] = {}
         for daemon in daemons:
             if daemon.alive:
                 routes = own[daemon.name]
                 next_hops = NextHops(daemon.config.address)
                 next_hops.set_routes({prefix: paths[0] for prefix, paths in routes.items()})
-                self.sites.append(Site(daemon, routes, next_hops))
+                site = Site(daemon, routes, next_hops)
+                self.sites.append(site)
+                for prefix in routes:
+                    self._origins.setdefault(prefix, []).append(site)
         self._connect()
         self._best_only = any(not each.add_path for site in self.sites for each in site.classes)
 
+    @property
+    def prefixes(self) -> Iterable[Prefix]:
+        """All that anybody has of its own."""
+        return self._origins.keys()
+
     def settle(self, prefix: Prefix) -> Settled:
-        settled = self._settle(prefix, self.sites)
-        if self._best_only and not settled.trouble:
-            again = self._settle(prefix, self.sites[::-1])
-            if _gateways(settled) != _gateways(again):
+        settled = self._settle(prefix, None)
+        if not self._best_only:
+            return settled
+        for seed in range(1 if not settled.trouble else LUCKLESS):
+            again = self._settle(prefix, random.Random(seed))
+            if not again.trouble and _gateways(again) != _gateways(settled):
                 return Settled([], SEVERAL)
         return settled
 
@@ -148,7 +169,12 @@ class Fixpoint:
                 found = classes.get(key)
                 if found is None:
                     found = classes[key] = _Class(self._exporter(site, key), end.add_path, [])
-                ear = _Ear(by_number[there], neighbours[there, here], self._import_policy(end, policies))
+                ear = _Ear(
+                    by_number[there],
+                    neighbours[there, here],
+                    self._import_policy(end, end.there.config.router_id, policies),
+                    self._import_policy(end, _NOBODY, policies),
+                )
                 found.mouths.append(_Mouth(cast("Peer", neighbours[here, there]), ear))
             site.classes.extend(classes.values())
 
@@ -156,10 +182,11 @@ class Fixpoint:
         config = site.daemon.config
         return Exporter(key, config.policy, router_id=config.router_id, intern=self._intern)
 
-    def _import_policy(self, end: End, known: dict[tuple[object, ...], ImportPolicy]) -> ImportPolicy:
-        """That of the other side, shared by all of its sessions that differ in nothing that it looks at."""
+    def _import_policy(
+        self, end: End, router_id: Address, known: dict[tuple[object, ...], ImportPolicy]
+    ) -> ImportPolicy:
+        """That of the other side, shared by all sessions that differ in nothing that it looks at."""
         config = end.theirs
-        router_id = end.there.config.router_id
         key = (
             router_id, config.local_as, config.internal, config.allow_local_as, config.rr_client, config.cluster_id,
             config.import_filters,
@@ -170,47 +197,52 @@ class Fixpoint:
 
     # -- a prefix -----------------------------------------------------------------------------------------------------
 
-    def _settle(self, prefix: Prefix, sites: Sequence[Site]) -> Settled:
-        heard: dict[Site, dict[_Ear, list[Path]]] = {}
-        said: dict[_Mouth, Said] = {}
-        waiting = deque(site for site in sites if prefix in site.own)
-        queued = set(waiting)
+    def _settle(self, prefix: Prefix, rng: random.Random | None) -> Settled:
+        """First come, first served; or whoever comes up, by ``rng``."""
+        table = _Table()
+        waiting = deque(self._origins[prefix])
+        queued = {*waiting}
+        table.heard.update((site, {}) for site in waiting)
         turns = 0
         while waiting:
+            if rng is not None:
+                waiting.rotate(rng.randrange(len(waiting)))
             site = waiting.popleft()
             queued.discard(site)
             turns += 1
-            if turns > ROUNDS * len(sites):
-                return Settled([], NO_PATHS)
-            paths = self._candidates(site, prefix, heard)
-            for ear in _speak(site, prefix, paths, said, heard):
+            if turns > ROUNDS * len(self.sites):
+                return Settled([], NEVER)
+            for ear in _speak(site, prefix, _candidates(site, prefix, table), table):
                 if ear.receiver not in queued:
                     queued.add(ear.receiver)
                     waiting.append(ear.receiver)
         best = []
-        for site in sites:
-            paths = self._candidates(site, prefix, heard)
+        for site in table.heard:
+            paths = _candidates(site, prefix, table)
             if paths:
                 path, hops = select(paths)
                 best.append((site, path if hops == path.hops else path.through(hops)))
         return Settled(best)
 
-    def _candidates(
-        self, site: Site, prefix: Prefix, heard: Mapping[Site, Mapping[_Ear, list[Path]]]
-    ) -> list[Path]:
-        paths = [*site.own.get(prefix, ())]
-        for told in heard.get(site, {}).values():
-            paths += told
-        return paths
+
+@attrs.define(eq=False)
+class _Table:
+    """How far a prefix is: what was said, by class and by session, and what came of it where it was heard."""
+
+    exported: dict[_Class, list[tuple[Peer | None, Attributes]]] = attrs.Factory(dict)
+    said: dict[_Mouth, Said] = attrs.Factory(dict)
+    imported: dict[tuple[ImportPolicy, Attributes], Attributes | None] = attrs.Factory(dict)
+    heard: dict[Site, dict[_Ear, list[Path]]] = attrs.Factory(dict)
 
 
-def _speak(
-    site: Site,
-    prefix: Prefix,
-    paths: Sequence[Path],
-    said: dict[_Mouth, Said],
-    heard: dict[Site, dict[_Ear, list[Path]]],
-) -> Iterable[_Ear]:
+def _candidates(site: Site, prefix: Prefix, table: _Table) -> list[Path]:
+    paths = [*site.own.get(prefix, ())]
+    for told in table.heard.get(site, {}).values():
+        paths += told
+    return paths
+
+
+def _speak(site: Site, prefix: Prefix, paths: Sequence[Path], table: _Table) -> Iterable[_Ear]:
     """Says on every session what is to be said; the ears where that made a difference."""
     best: list[Path] | None = None
     for group in site.classes:
@@ -225,28 +257,40 @@ def _speak(
             for path in told
             if exporter.may_tell(path) and (attributes := exporter.export(prefix, path)) is not None
         ]
+        if table.exported.get(group, []) == exported:
+            continue
+        table.exported[group] = exported
+        everything = tuple(dict.fromkeys(attributes for _, attributes in exported))
+        concerned = {source for source, _ in exported}, {attributes.next_hop for attributes in everything}
         for mouth in group.mouths:
-            # Nobody is told what it told itself, or a route of which it is the next hop.
-            now = tuple(
-                dict.fromkeys(
-                    attributes
-                    for source, attributes in exported
-                    if source is not mouth.to and attributes.next_hop != mouth.to.address
+            now = everything
+            if mouth.to in concerned[0] or mouth.to.address in concerned[1]:
+                # Nobody is told what it told itself, or a route of which it is the next hop.
+                now = tuple(
+                    dict.fromkeys(
+                        attributes
+                        for source, attributes in exported
+                        if source is not mouth.to and attributes.next_hop != mouth.to.address
+                    )
                 )
-            )
-            if said.get(mouth, ()) != now:
-                said[mouth] = now
-                if _hear(mouth.ear, prefix, now, heard):
+            if table.said.get(mouth, ()) != now:
+                table.said[mouth] = now
+                if _hear(mouth.ear, prefix, now, table):
                     yield mouth.ear
 
 
-def _hear(ear: _Ear, prefix: Prefix, said: Said, heard: dict[Site, dict[_Ear, list[Path]]]) -> bool:
+def _hear(ear: _Ear, prefix: Prefix, said: Said, table: _Table) -> bool:
     paths = []
     for attributes in said:
-        for _, accepted in ear.policy.import_((prefix,), attributes):
-            if accepted is not None:
-                paths.append(_path(ear, accepted))
-    there = heard.setdefault(ear.receiver, {})
+        reflected = attributes.originator_id is not None or attributes.cluster_list
+        policy = ear.policy if reflected else ear.common
+        key = policy, attributes
+        if key not in table.imported:
+            ((_, table.imported[key]),) = policy.import_((prefix,), attributes)
+        accepted = table.imported[key]
+        if accepted is not None:
+            paths.append(_path(ear, accepted))
+    there = table.heard.setdefault(ear.receiver, {})
     if there.get(ear, []) == paths:
         return False
     if paths:

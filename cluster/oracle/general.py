@@ -124,7 +124,7 @@ class _Answer:
                 for prefix in own[daemon.name]:
                     self.announced.setdefault(prefix, []).append(daemon.name)
         fixpoint = Fixpoint(daemons, own)
-        for prefix in dict.fromkeys(prefix for routes in own.values() for prefix in routes):
+        for prefix in fixpoint.prefixes:
             settled = fixpoint.settle(prefix)
             if settled.trouble:
                 self.unsettled[prefix] = settled.trouble
