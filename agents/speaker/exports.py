@@ -25,6 +25,7 @@ from agents.speaker.peer import Peer
 from agents.speaker.policy import ExportClass, Exporter
 from agents.speaker.rib import Change, Rib
 from protocol.bgp.attributes import Attributes
+from protocol.bgp.messages import AddPath
 from protocol.bgp.wire import Codec
 from protocol.prefix import Address
 
@@ -49,6 +50,8 @@ class Exports:
         self._codec = codec
         self._send = send
         self._groups: dict[ExportClass, UpdateGroup] = {}
+        self._classes: dict[object, ExportClass] = {}  # a mesh has a session for every node, and one class
+        self._told_on: dict[tuple[int, bool, bool], bool] = {}
 
     def came_up(self, peer: Peer) -> None:
         """Its session is Established."""
@@ -90,6 +93,7 @@ class Exports:
                         peer.group.take_over(peer, group)
         for key in [key for key, group in self._groups.items() if group.empty]:
             del self._groups[key]
+        self._classes.clear()
         if moves or changed:
             self._look_again(peers)
 
@@ -119,7 +123,15 @@ class Exports:
     # --- groups -----------------------------------------------------------------------------------------------------
 
     def _class_of(self, peer: Peer) -> ExportClass:
-        return ExportClass.of(peer.config, add_path=self._family in peer.session.add_path_out)
+        config = peer.config
+        key = (
+            config.local_as, config.peer_as, config.local_address, config.rr_client, config.cluster_id, config.next_hop,
+            config.export_filters, peer.session.agreed(self._family, AddPath.SEND),
+        )  # fmt: skip
+        found = self._classes.get(key)
+        if found is None:
+            found = self._classes[key] = ExportClass.of(config, add_path=key[-1])
+        return found
 
     def _group(self, key: ExportClass) -> UpdateGroup:
         group = self._groups.get(key)
@@ -154,10 +166,17 @@ class Exports:
     # --- whose routes are told on -----------------------------------------------------------------------------------
 
     def _look_again(self, peers: Iterable[Peer]) -> None:
+        self._told_on.clear()
         for peer in peers:
             peer.told_on = self._is_told_on(peer)
 
     def _is_told_on(self, peer: Peer) -> bool:
         """Whether any group with add-path is told this neighbour's routes: in a plain mesh there is none."""
-        plain = Path(peer, Attributes(next_hop=peer.address), (), PREFERENCE_BGP)
-        return any(group.key.add_path and group.exporter.may_tell(plain) for group in self._groups.values())
+        key = (peer.config.local_as, peer.internal, peer.config.rr_client)
+        known = self._told_on.get(key)
+        if known is None:
+            plain = Path(peer, Attributes(next_hop=peer.address), (), PREFERENCE_BGP)
+            known = self._told_on[key] = any(
+                group.key.add_path and group.exporter.may_tell(plain) for group in self._groups.values()
+            )
+        return known

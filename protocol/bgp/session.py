@@ -43,7 +43,7 @@ from protocol.bgp.messages import (
     RouteRefresh,
     Update,
 )
-from protocol.prefix import IPV4, IPV6, Address
+from protocol.prefix import Address
 
 
 class Signal(enum.Enum):
@@ -81,10 +81,6 @@ class SessionConfig:
 
 
 _NEVER = math.inf
-_FAMILIES: dict[tuple[int, ...], tuple[int, ...]] = {
-    families: families for families in ((), (IPV4,), (IPV6,), (IPV4, IPV6), (IPV6, IPV4))
-}
-"""The same few tuples for all sessions."""
 _ESTABLISHED = State.ESTABLISHED  # an enumeration's members are slow to reach
 _UNEXPECTED_IN = {
     State.OPEN_SENT: FsmError.UNEXPECTED_IN_OPENSENT,
@@ -104,8 +100,7 @@ class Session:
 
     __slots__ = (
         "_config", "_connected", "_damp", "_delay_open_at", "_hold", "_hold_at", "_idle_hold_at", "_jitter", "_keepalive",
-        "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_tail", "add_path_in",
-        "add_path_out", "call_at", "codec", "events", "last_error", "link", "outbox", "outgoing", "owner", "peer_open",
+        "_keepalive_at", "_last_error_at", "_message", "_now", "_pending", "_retry_at", "_several", "_tail", "call_at", "codec", "events", "last_error", "link", "outbox", "outgoing", "owner", "peer_open",
         "rearm", "state", "wire_open",
     )  # fmt: skip
 
@@ -123,9 +118,6 @@ class Session:
         self.peer_open: Open | None = None
         self.outgoing = False
         """Whether the present connection was dialled by us (RFC 4271 6.8 needs to know)."""
-        self.add_path_in: tuple[int, ...] = ()
-        self.add_path_out: tuple[int, ...] = ()
-        """Families of which the OPENs agreed that we may hear, or tell, several paths to a prefix (RFC 7911 section 4)."""
         self.last_error = ""
         """BIRD's words for why it is not up: ``BGP Error: …``, ``Received: …``, ``Socket: …``, or empty."""
         self.rearm = True
@@ -140,6 +132,7 @@ class Session:
         self._pending: Notification | None = None
         self._message: Update | RouteRefresh | None = None
         self._now = 0.0
+        self._several = 0  # the family of which path IDs are welcome: looked up once
         self._damp = 0.0
         self._last_error_at = -_NEVER
         self._hold = 0.0
@@ -264,6 +257,18 @@ class Session:
         """The smallest deadline; ``math.inf`` when nothing runs."""
         return min(self._hold_at, self._keepalive_at, self._retry_at, self._delay_open_at, self._idle_hold_at)
 
+    def agreed(self, family: int, way: AddPath) -> bool:
+        """Whether we may RECEIVE, or SEND, several paths to a prefix, by what the OPENs offered (RFC 7911 section 4)."""
+        if self.peer_open is None:
+            return False
+        answer = AddPath.BOTH - way
+        for ours, mode in self._config.capabilities.add_path:
+            if ours == family and mode & way:
+                for theirs, their_mode in self.peer_open.capabilities.add_path:
+                    if theirs == family and their_mode & answer:
+                        return True
+        return False
+
     @property
     def hold_time(self) -> float:
         """Negotiated, seconds; 0 before an OPEN, or when both sides do without."""
@@ -321,9 +326,6 @@ class Session:
                 "no address family in common", Code.OPEN, OpenError.UNSUPPORTED_CAPABILITY
             )
         self.peer_open = message
-        ours, theirs = self._config.capabilities.add_path, message.capabilities.add_path
-        self.add_path_in = _agreed(ours, AddPath.RECEIVE, theirs, AddPath.SEND)
-        self.add_path_out = _agreed(ours, AddPath.SEND, theirs, AddPath.RECEIVE)
         self._step(Event.OPEN_WITH_DELAY_OPEN if self._delay_open_at < _NEVER else Event.OPEN)
         if self.state is State.OPEN_CONFIRM:
             self.events.append(Signal.OPENED)
@@ -338,11 +340,16 @@ class Session:
             raise RemoteProtocolError(
                 "no LOCAL_PREF from an internal peer", Code.UPDATE, UpdateError.MISSING_WELL_KNOWN, b"\x05"
             )
-        if message.path_id and message.family not in self.add_path_in:
+        if message.path_id and message.family != self._several:
+            self._hear_several(message)
+
+    def _hear_several(self, message: Update) -> None:
+        if not self.agreed(message.family, AddPath.RECEIVE):
             raise RemoteProtocolError(
                 f"path ID {message.path_id} on a session without add-path",
                 Code.UPDATE, UpdateError.INVALID_NETWORK,
             )  # fmt: skip
+        self._several = message.family
 
     def _fail(self, error: RemoteProtocolError) -> None:
         self.last_error = f"BGP Error: {describe(error.code, error.subcode)}"
@@ -428,8 +435,8 @@ class Session:
             _NEVER
         )
         self._hold = self._keepalive = 0.0
+        self._several = 0
         self.peer_open = None
-        self.add_path_in = self.add_path_out = ()
 
     def _damp_oscillation(self) -> None:
         config = self._config
@@ -442,17 +449,6 @@ class Session:
     def _deliver(self) -> None:
         assert self._message is not None
         self.events.append(self._message)
-
-
-def _agreed(
-    ours: tuple[tuple[int, AddPath], ...],
-    our: AddPath,
-    theirs: tuple[tuple[int, AddPath], ...],
-    their: AddPath,
-) -> tuple[int, ...]:
-    """The families that one side may do the one thing for and the other side the other."""
-    willing = {family for family, mode in theirs if mode & their}
-    return _FAMILIES[tuple(family for family, mode in ours if mode & our and family in willing)]
 
 
 _DO: dict[Action, Callable[[Session], None]] = {
