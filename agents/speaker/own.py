@@ -41,7 +41,7 @@ class OwnRoutes:
     def statics(self, config: SpeakerConfig) -> dict[Prefix, Path]:
         subnet = config.subnet
         return {
-            route.prefix: self._path(RouteSource.STATIC, () if route.via is None else (route.via,), "")
+            route.prefix: self._path(RouteSource.STATIC, () if route.via is None else (route.via,))
             for route in config.statics
             if route.via is None or subnet is None or contains(subnet, host_prefix(route.via))
         }
@@ -55,7 +55,8 @@ class OwnRoutes:
             for prefix, route in routes.items()
         }
 
-    def _path(self, source: RouteSource, hops: tuple[Address, ...], ifname: str) -> Path:
+    def _path(self, source: RouteSource, hops: tuple[Address, ...], ifname: str = "") -> Path:
+        ifname = ifname or (UPLINK if hops else "")
         key = (source, hops, ifname)
         path = self._known.get(key)
         if path is None:
