@@ -17,7 +17,7 @@ from agents.speaker.config import (
     StaticRoute,
     Timers,
 )
-from protocol.prefix import parse_address, parse_prefix
+from protocol.prefix import IPV4, IPV6, parse_address, parse_prefix
 from protocol.v3.metadata import Resource
 from protocol.v3.node import Node, NodeStatus
 from tests.strategies.confd import (
@@ -34,7 +34,8 @@ from tests.strategies.confd import (
 TIMERS = Timers(hold=30)
 ONE = node("one", "10.77.0.1/16")
 TWO = node("two", "10.77.0.2/16")
-NAMES = [f"node-{host:03}" for host in range(8, 14)]
+NAMES = [*(f"node-{host:03}" for host in range(8, 14)), "router-14", "router-15"]
+EVERYTHING = [(name, family) for name in NAMES for family in (IPV4, IPV6)]
 
 
 def test_all_that_a_speaker_is_told() -> None:
@@ -148,8 +149,8 @@ def test_a_change_of_blocks_keeps_the_peers() -> None:
 def test_the_order_of_resources_does_not_matter(data: st.DataObject, cluster: list[Resource]) -> None:
     one = Confd(Writer(*cluster).view, TIMERS)
     other = Confd(Writer(*data.draw(st.permutations(cluster))).view, TIMERS)
-    for name in NAMES:
-        assert one.derive(name) == other.derive(name)
+    for name, family in EVERYTHING:
+        assert one.derive(name, family) == other.derive(name, family)
 
 
 @given(clusters(), clusters(), st.data())
@@ -162,8 +163,8 @@ def test_what_was_there_before_does_not_matter(
     kept = {resource.key for resource in now}
     steps += [(writer.delete, resource) for resource in past if resource.key not in kept]
     for step, resource in data.draw(st.permutations(steps)):
-        confd.derive(data.draw(st.sampled_from(NAMES)))
+        confd.derive(*data.draw(st.sampled_from(EVERYTHING)))
         step(resource)
     fresh = Confd(Writer(*now).view, TIMERS)
-    for name in NAMES:
-        assert confd.derive(name) == fresh.derive(name)
+    for name, family in EVERYTHING:
+        assert confd.derive(name, family) == fresh.derive(name, family)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from hypothesis import given
 
-from protocol.prefix import format_address
+from agents.confd.derive import Confd
+from agents.speaker.config import Timers
+from protocol.prefix import IPV4, IPV6, format_address
 from protocol.v3.bgp import BGPConfiguration, BGPPeer, BGPPeerSpec
 from protocol.v3.fields import split_peer_address
 from protocol.v3.metadata import Resource
@@ -14,6 +16,7 @@ from protocol.v3.node import Node
 from protocol.v3.selector import SelectorError, parse
 from tests.strategies.confd import (
     GLOBAL_AS,
+    Writer,
     bgp_configuration,
     bgp_configurations,
     bgp_peer,
@@ -166,18 +169,20 @@ def test_a_peer_ip_with_a_port_means_the_node_that_listens_there() -> None:
 
 def emitted(
     cluster: list[Node], settings: list[BGPConfiguration], peers: list[BGPPeer]
-) -> dict[str, set[str]]:
-    """A model in Calico's order of things: all peerings of all nodes into one table, first come, first served.
+) -> dict[tuple[str, int], set[str]]:
+    """A model in Calico's order of things: all peerings of all nodes and both families into one table, first come,
+    first served.
 
-    Node name to ``address:port as N`` with the kind before it.
+    Node name and family to ``address:port as N`` with the kind before it.
     """
     by_name = {it.metadata.name: it for it in sorted(cluster, key=lambda it: it.metadata.name)}
     ports = {it.metadata.name: it.spec.listen_port for it in settings if it.spec.listen_port}
     table: dict[tuple[str, str, int | None], int] = {}  # ("" for global or node, address, port) to AS
 
-    def address(it: Node) -> str:
+    def addresses(it: Node) -> dict[int, str]:
         assert it.spec.bgp is not None
-        return it.spec.bgp.ipv4_address.partition("/")[0]
+        written = {IPV4: it.spec.bgp.ipv4_address, IPV6: it.spec.bgp.ipv6_address}
+        return {family: text.partition("/")[0] for family, text in written.items() if text}
 
     def as_number(it: Node) -> int:
         assert it.spec.bgp is not None
@@ -197,7 +202,7 @@ def emitted(
         found = []
         for name, it in by_name.items():
             listening = {ports.get(f"node.{name}"), ports.get("default")} - {None}
-            here = address(it) == str(host) and as_number(it) == (spec.as_number or GLOBAL_AS)
+            here = str(host) in addresses(it).values() and as_number(it) == (spec.as_number or GLOBAL_AS)
             if here and (wanted is None or listening <= {wanted}):
                 found.append(name)
         return found
@@ -210,7 +215,8 @@ def emitted(
     def remote(spec: BGPPeerSpec) -> Iterator[tuple[str, int | None, int]]:
         if spec.peer_selector:
             for it in map(by_name.__getitem__, matching(spec.peer_selector)):
-                yield address(it), port(it), as_number(it)
+                for address in addresses(it).values():
+                    yield address, port(it), as_number(it)
         else:
             host, wanted = split_peer_address(spec.peer_ip)
             nodes_there = behind(spec)
@@ -233,15 +239,21 @@ def emitted(
         if spec.reverse_peering != "Manual":
             for who in matching(spec.peer_selector) if spec.peer_selector else behind(spec):
                 for it in (by_name[name] for name in local(spec) if name in by_name):
-                    emit(who, address(it), port(it), as_number(it))
+                    for family, address in addresses(it).items():
+                        if spec.peer_selector or family == split_peer_address(spec.peer_ip)[0].version:
+                            emit(who, address, port(it), as_number(it))
 
     return {
-        name: {
+        (name, family): {
             f"{'Node' if who else 'Global'} {host}:{at} as {number}"
             for (who, host, at), number in table.items()
-            if who in ("", name) and host != address(it)
+            if who in ("", name)
+            and family in addresses(it)
+            and host != addresses(it)[family]
+            and (":" in host) == (family == IPV6)
         }
         for name, it in by_name.items()
+        for family in (IPV4, IPV6)
     }
 
 
@@ -249,15 +261,16 @@ def emitted(
 def test_one_node_s_peerings_are_its_part_of_everybody_s(
     cluster: list[Node], settings: list[BGPConfiguration], peers: list[BGPPeer]
 ) -> None:
-    expected = emitted(cluster, settings, peers)
-    for it in cluster:
-        config = config_of(it.metadata.name, *cluster, *settings, *peers)
+    confd = Confd(Writer(*cluster, *settings, *peers).view, Timers())
+    for (name, family), expected in emitted(cluster, settings, peers).items():
+        config = confd.derive(name, family)
+        assert config is not None
         found = {
             f"{peer.kind.value} {format_address(peer.address)}:{peer.port} as {peer.peer_as}"
             for peer in config.peers
             if not peer.name.startswith("Mesh_")
         }
-        assert found == expected[it.metadata.name]
+        assert found == expected
 
 
 @given(nodes(), bgp_peers(reverse=(None, "Auto")))
