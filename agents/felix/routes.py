@@ -1,16 +1,14 @@
-"""Felix's routes of one node: from its WorkloadEndpoints to device routes.
+"""Felix's routes of one node's own workloads, and what BIRD learns of all that Felix programs.
 
-Owns the two things that follow from the workloads of a node alone:
-
-- ``device_routes``: what Felix programs, one scope-link route per address of a workload, over the workload's own
-  interface (``192.168.9.3 dev cali…``);
-- ``learned``: which of them BIRD's kernel protocol learns (``learn``: all that the kernel itself did not make). Most
-  lie in the node's own blocks and are not announced; a borrowed address is, as a /32.
+Owns ``device_routes``: one scope-link route per address of a workload, over the workload's own interface
+(``192.168.9.3 dev cali…``); and ``learned``: BIRD's kernel protocol takes all that the kernel itself did not make
+(``learn``). Most lies in the node's own blocks and is not announced; a borrowed address is, as a /32, and routes
+to other nodes (``l3routes``) are told to other ASes.
 
 The law of Felix holds: the result depends on the endpoints that exist, never on the order in which they came. Where
 two endpoints claim one address the first by name has it, until it goes.
 
-Left out: routes of encapsulations, which a node without tunnels has none of; elevated priority during live migration.
+Left out: elevated priority during live migration.
 
 Follows felix/dataplane/linux/endpoint_mgr.go and routetable.
 """

@@ -44,8 +44,9 @@ def test_the_order_of_arrival_does_not_matter(data: st.DataObject, endpoints: li
     assert device_routes(data.draw(st.permutations(endpoints))) == device_routes(endpoints)
 
 
-def test_bird_learns_the_device_routes_of_its_family() -> None:
+def test_bird_learns_the_routes_of_its_family() -> None:
     routes = device_routes([workload("web", "192.168.4.3/32", "fd00:4::3/128", interface="cali1")])
     table = {**routes, parse_prefix("192.168.4.0/26"): BLACKHOLE}
-    assert learned(table) == learned(table, IPV4) == {parse_prefix("192.168.4.3/32")}
-    assert learned(table, IPV6) == {parse_prefix("fd00:4::3/128")}
+    ipv6 = parse_prefix("fd00:4::3/128")
+    assert learned(table, IPV6) == {ipv6: device("cali1")}
+    assert learned(table) == learned(table, IPV4) == {key: table[key] for key in table if key != ipv6}
