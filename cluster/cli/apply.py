@@ -87,7 +87,7 @@ def replace(files: tuple[str, ...], namespace: str, name: str) -> None:
 
 
 def read(files: tuple[str, ...], namespace: str) -> list[tuple[Document, str]]:
-    """The documents, and for each where it stands and what it is, as in "pools.yaml:3: IPPool/b".
+    """The documents and where they stand; warnings go to standard error.
 
     Raises Failed with all that is wrong, UsageError without files.
     """
@@ -106,12 +106,19 @@ def read(files: tuple[str, ...], namespace: str) -> list[tuple[Document, str]]:
     try:
         loaded = load_for_cluster(files, stdin, namespace=namespace or DEFAULT_NAMESPACE)
     except ManifestError as error:
-        lines = "\n".join(map(str, error.problems))
+        lines = "\n  ".join(map(str, error.problems))
         raise Failed(f"failed to execute command: {lines}") from None
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
     return [
         (encode(resource), str(place))
         for resource, place in zip(loaded.resources, loaded.places, strict=True)
     ]
+
+
+def path_of(document: Document) -> str:
+    metadata = document["metadata"]
+    return names.BY_KIND[document["kind"]].path(metadata.get("namespace", ""), metadata["name"])
 
 
 def _send_all(
@@ -120,12 +127,12 @@ def _send_all(
     endpoint = client.find(cluster)
     outcome = Outcome()
     with Session(endpoint) as session:
-        for document, subject in read(files, namespace):
+        for document, place in read(files, namespace):
             outcome.of(document["kind"])
             try:
                 send(session, document)
             except Denied as error:
-                outcome.failure(error, subject)
+                outcome.failure(error, place, f"{document['kind']}/{document['metadata']['name']}")
             else:
                 outcome.success()
     return outcome
@@ -137,9 +144,7 @@ def _create(session: Session, document: Document) -> None:
 
 
 def _replace(session: Session, document: Document) -> None:
-    metadata = document["metadata"]
-    path = names.BY_KIND[document["kind"]].path(metadata.get("namespace", ""), metadata["name"])
-    session.call("PUT", path, document)
+    session.call("PUT", path_of(document), document)
 
 
 def _apply(session: Session, document: Document) -> None:

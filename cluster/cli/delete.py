@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cluster.api import names
 from cluster.cli import client
-from cluster.cli.apply import files_option, read
+from cluster.cli.apply import files_option, path_of, read
 from cluster.cli.client import Denied, Session
 from cluster.cli.words import Failed, Outcome, kind_of, namespace_option, tell_deleted
 
@@ -43,21 +42,17 @@ def delete(
     if bool(kind) == bool(files):
         raise click.UsageError("either KIND and NAME, or -f")
     endpoint = client.find(name)
-    paths: list[tuple[str, str, str]] = []  # kind, path, what it is
+    paths: list[tuple[str, str, str]] = []  # kind, path, where it stands
     if kind:
         known = kind_of(kind)
         if not resources:
             raise Failed("insufficient identifiers, missing values: Name")
-        place = namespace or "default"
-        paths = [(known.kind, known.path(place, resource), "") for resource in resources]
+        paths = [(known.kind, known.path(namespace or "default", resource), "") for resource in resources]
     else:
-        for document, subject in read(files, namespace):
-            metadata = document["metadata"]
-            path = names.BY_KIND[document["kind"]].path(metadata.get("namespace", ""), metadata["name"])
-            paths.append((document["kind"], path, subject))
+        paths = [(document["kind"], path_of(document), place) for document, place in read(files, namespace)]
     outcome = Outcome()
     with Session(endpoint) as session:
-        for of_kind, path, subject in paths:
+        for of_kind, path, place in paths:
             outcome.of(of_kind)
             try:
                 session.call("DELETE", path)
@@ -65,7 +60,7 @@ def delete(
                 if skip_not_exists and error.reason == "NotFound":
                     outcome.success()
                 else:
-                    outcome.failure(error, subject)
+                    outcome.failure(error, place)
             else:
                 outcome.success()
     tell_deleted(outcome)

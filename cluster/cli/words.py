@@ -52,19 +52,18 @@ class Outcome:
     def success(self) -> None:
         self.handled += 1
 
-    def failure(self, error: Denied, subject: str = "") -> None:
-        """``subject`` is where it stands and what it is, for reasons that do not say it."""
-        self.errors.append(reason(error, subject))
+    def failure(self, error: Denied, place: str = "", subject: str = "") -> None:
+        self.errors.append(reason(error, place, subject))
 
     def counted(self, count: object, ending: str) -> str:
         kind = f"'{self.kind}' " if self.kind else ""
         return f"{count} {kind}{ending}"
 
 
-def reason(error: Denied, subject: str = "") -> str:
-    """Why: field by field when it was the document."""
-    texts = [": ".join(filter(None, cause)) for cause in error.causes] or [str(error)]
-    return "; ".join(f"{subject}: {text}" if subject else text for text in texts)
+def reason(error: Denied, place: str = "", subject: str = "") -> str:
+    """Why: field by field when it was the document, of which ``subject`` says what it is; other reasons say it."""
+    texts = [": ".join(filter(None, (subject, *cause))) for cause in error.causes] or [str(error)]
+    return "; ".join(f"{place}: {text}" if place else text for text in texts)
 
 
 def kind_of(word: str, failing: str = "") -> Name:
