@@ -112,7 +112,7 @@ class Node:
         self._changed = {family: trio.Event() for family in FAMILIES}
         self._dirty = {*FAMILIES}
         self._felix_dirty = True
-        self._felix_routes: dict[Prefix, FibRoute] = {}
+        self.felix_routes: dict[Prefix, FibRoute] = {}
         self._notes: dict[int, tuple[str, ...]] = {}
         self._rng = random.Random(f"{host.seed}/{name}")
         self._allocator = Allocator(node=name, view=host.view, datastore=host.datastore, wall=host.wall)
@@ -232,7 +232,7 @@ class Node:
         now = trio.current_time()
         self._felix()
         speaker.configure(config, now)
-        speaker.set_kernel(learned(self._felix_routes, family), now)
+        speaker.set_kernel(learned(self.felix_routes, family), now)
         if self._bgp_wanted and family not in self._bgp_started:
             self._bgp_started.add(family)
             speaker.start(now)
@@ -302,8 +302,8 @@ class Node:
         """Program what Felix would, if anything has changed. A node that is down has no Felix."""
         if self._felix_dirty:
             self._felix_dirty = False
-            self._felix_routes = {} if self.down else self._workloads()
-            self.fib.set_felix(self._felix_routes)
+            self.felix_routes = {} if self.down else self._workloads()
+            self.fib.set_felix(self.felix_routes)
 
     def _workloads(self) -> dict[Prefix, FibRoute]:
         endpoints = self.host.view.of_node(WorkloadEndpoint.kind, self.name).values()

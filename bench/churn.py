@@ -114,14 +114,12 @@ def churn(nodes: int) -> dict[str, float]:
         *filter(None, (tuple(name for name in shard if name != names[-1]) for shard in prepared.plan.shards)),
         (names[-1],),
     ]
-    addresses = prepared.world.addresses()
-    endpoints = {addresses[name]: endpoint for name, endpoint in prepared.endpoints.items()}
 
     def serve(index: int, stream: socket.socket) -> None:
         job = Job(
-            introduce=False,
+            introduce=not prepared.endpoints.wide,
             nodes=shards[index],
-            endpoints=endpoints,
+            endpoints=prepared.endpoints.table,
             timers=Timers(hold=prepared.spec.hold_time),
             seed=prepared.spec.seed,
             progress_interval=REPORT_INTERVAL,
@@ -142,6 +140,7 @@ async def _main(
         topology=prepared.topology,
         store=store,
         shards=shards,
+        endpoints=prepared.endpoints,
         pods_per_node=prepared.spec.pods_per_node,
         clock=time.monotonic,
         shard_lost=lambda shard: None,
@@ -155,7 +154,7 @@ async def _main(
             with trio.fail_after(prepared.spec.timeout):
                 await coordinator.settled.wait()
             if coordinator.failure is not None:
-                failure = " cannot listen: ".join(coordinator.failure)
+                failure = ": ".join(coordinator.failure)
             else:
                 times = await Churn(coordinator, store, shards).measure(
                     node, free_block(pool, store), len(prepared.world.nodes)

@@ -3,6 +3,7 @@
     MemoryStore ─ Typha ─┬─ Connection ══ shard 1        a task each, to the end of the shard
                          └─ Connection ══ shard k
     boot:    all shards "listening" ─► pods on all nodes ─► all start to dial       once
+    hosting: nodes and routers that were created, moved or deleted                   from then on
     attend:  woken by reports, by writes, by deaths ─► ask shards to judge           for ever
 
 Boot has a barrier, so that no dial is refused. Pods come before the sessions, so that the first UPDATE of a node says
@@ -12,8 +13,8 @@ A cluster has converged when every living shard has judged all of its nodes exac
 revision, and the sessions are all up or nothing moves any more (a table can be right before the last of several
 reflectors is heard). Attending does not end there: whatever changes later is judged again.
 
-A shard that dies takes its nodes down, nothing else. The oracle is told which nodes are down, and the rest
-converges to what is left.
+A shard that dies takes its nodes down, nothing else, and a node may be down because it cannot listen. The oracle is told
+which nodes are down, and the rest converges to what is left. Nodes and routers that come and go later are ``hosting``'s.
 
 Left out: the processes themselves (``processes``), what is printed (``cli.up``), HTTP (``api``).
 """
@@ -22,22 +23,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 import trio
 
+from cluster.addressing import Endpoints
 from cluster.api.control import NodeDown, NoSuchNode
 from cluster.convergence import Jury, Progress, Verdict
 from cluster.datastore.memory import Change, MemoryStore
+from cluster.hosting import Hosting
 from cluster.memory import pss_bytes
 from cluster.oracle import Expected, NodeCounts, Oracle, snapshot
 from cluster.processes import ShardProcess
 from cluster.topology import Topology
 from cluster.typha import Connection, Typha
-from cluster.views import ClusterStatus, PeerRow, RouteRow, ShardRow
+from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow, ShardRow
 from protocol.prefix import format_prefix
 from protocol.sync.errors import Unreachable
+
+_NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
 IDLE_LOOK = 0.1
 """Seconds between two looks while nothing is heard and the cluster has not converged, or its tables have moved since
@@ -53,6 +59,7 @@ class Expectation:
 
     revision: int
     down: frozenset[str]
+    hosting: int  # the version of who hosts what
     oracle: Expected
     routes: Mapping[int, int]  # shard -> routes of all its FIBs
     session_ends: int
@@ -82,6 +89,8 @@ class Coordinator:
         topology: Topology,
         store: MemoryStore,
         shards: Sequence[ShardProcess],
+        endpoints: Endpoints,
+        env: Mapping[str, str] = _NO_ENVIRONMENT,
         pods_per_node: int,
         clock: Callable[[], float],
         shard_lost: Callable[[ShardProcess], None],
@@ -102,14 +111,21 @@ class Coordinator:
         self._store = store
         self._shards = {shard.number: shard for shard in shards}
         self._connections: dict[int, Connection] = {}
-        self._host_of = {node: shard.number for shard in shards for node in shard.nodes}
+        self._hosting = Hosting(
+            store=store,
+            shards=self._shards,
+            endpoints=endpoints,
+            pods_per_node=pods_per_node,
+            ask=self._ask_shard,
+            changed=self._wake,
+        )
         self._pods_per_node = pods_per_node
         self._clock = clock
         self._shard_lost = shard_lost
         self._listening: set[int] = set()
         self._asked: set[int] = set()  # shards with a judgement under way
         self._told: dict[int, Expectation] = {}  # which of them a shard has
-        self._oracle = Oracle()
+        self._oracle = Oracle(env)
         self._asking = trio.Lock()
         self.booted = False
         """All nodes listen, have their pods and have begun to dial: only now does the datastore ask for all it will."""
@@ -130,6 +146,7 @@ class Coordinator:
                     self._connections[shard.number] = connection
                     nursery.start_soon(self._serve, shard, connection)
                 await self._boot()
+                nursery.start_soon(self._hosting.run)
                 await self._attend(nursery)
         finally:
             stop()
@@ -153,12 +170,16 @@ class Coordinator:
             self.jury.report(shard, Progress.from_wire(params), self._clock())
         elif subject == "listening":
             self._listening.add(shard)
-        elif subject == "failed":
-            self.failure = params[0], params[1]
-            self.settled.set()
+        elif subject == "health":
+            name, reason = params
+            self._hosting.health(name, reason)
+            if not self.booted and reason:
+                self.failure = name, reason
+                self.settled.set()
         self._wake()
 
     def _written(self, change: Change) -> None:
+        self._hosting.written(change)
         if self.booted:
             self._wake()
 
@@ -170,7 +191,7 @@ class Coordinator:
             await self._next_news()
         self.milestones.listening = self._clock()
         if self._pods_per_node:
-            for failures in await self._ask_all("add_pods", [self._pods_per_node]):
+            for failures in await self._ask_all("add_pods", [self._pods_per_node, []]):
                 self.pod_failures += failures
         await self._ask_all("start")
         self.booted = True
@@ -239,26 +260,33 @@ class Coordinator:
         In a thread: for a large cluster with filters it may take a second or two, in which others are served.
         """
         async with self._asking:
-            down = frozenset(node for shard in self.lost for node in shard.nodes)
+            down = frozenset(self._down())
+            hosting = self._hosting.version
             old = self.expectation
             revision = self._store.revision
-            if old is not None and old.revision == revision and old.down == down:
+            if old is not None and old.revision == revision and old.down == down and old.hosting == hosting:
                 return old
             ask = partial(self._oracle.expect, snapshot(self._store.list), down=down)
             oracle, counts = await trio.to_thread.run_sync(
-                _counted, ask, self._host_of.keys(), abandon_on_cancel=True
+                _counted, ask, [*self._hosting.host_of], abandon_on_cancel=True
             )
             routes = dict.fromkeys(self._shards, 0)
             for node, count in counts.items():
-                routes[self._host_of[node]] += count.routes
+                if node in self._hosting.host_of:  # it may have gone meanwhile
+                    routes[self._hosting.host_of[node]] += count.routes
             self.expectation = Expectation(
                 revision=revision,
                 down=down,
+                hosting=hosting,
                 oracle=oracle,
                 routes=routes,
                 session_ends=sum(count.sessions for count in counts.values()),
             )
             return self.expectation
+
+    def _down(self) -> dict[str, None]:
+        """Nodes and routers that do not work: their shard has died, or they cannot listen."""
+        return dict.fromkeys([*(node for shard in self.lost for node in shard.nodes), *self._hosting.down])
 
     async def _judge(self, number: int, expectation: Expectation) -> None:
         """Ask one shard, and take its word."""
@@ -291,16 +319,24 @@ class Coordinator:
     # -- ClusterControl -------------------------------------------------------------------------------------------
 
     async def status(self) -> ClusterStatus:
-        await trio.lowlevel.checkpoint()
+        notes: dict[str, list[str]] = {}
+        for of_shard in [*await self._ask_all("notes"), self._hosting.notes]:
+            for name, texts in of_shard.items():
+                for text in texts:
+                    notes.setdefault(text, []).append(name)
         progress = self.jury.progress
         expectation = self.expectation
+        routers, down = self._hosting.routers, self._down()
         return ClusterStatus(
             name=self._name,
             pid=self._pid,
             topology=self._topology.name,
             uptime=self._clock(),
-            nodes=len(self._host_of),
-            nodes_down=[node for shard in self.lost for node in shard.nodes],
+            nodes=len(self._hosting.host_of) - len(routers),
+            routers=len(routers),
+            nodes_down=[name for name in down if name not in routers],
+            routers_down=[name for name in down if name in routers],
+            notes=notes,
             shards=[self._shard_row(shard) for shard in self._shards.values()],
             sessions_expected=expectation.session_ends // 2 if expectation else self._topology.total,
             sessions_established=progress.session_ends // 2,
@@ -321,7 +357,7 @@ class Coordinator:
         )
 
     def _convergence_line(self) -> str:
-        living = len(self._host_of) - sum(len(shard.nodes) for shard in self.lost)
+        living = len(self._hosting.host_of) - len(self._down())
         if not self.booted:
             return f"starting: the nodes of {len(self._listening)} of {len(self._shards)} shards listen"
         if self.converged:
@@ -338,32 +374,43 @@ class Coordinator:
         unsettled = self.expectation.oracle.unsettled if self.expectation is not None else {}
         return "".join(f"; but {format_prefix(prefix)}: {why}" for prefix, why in [*unsettled.items()][:1])
 
-    async def birdc(self, node: str, command: str) -> str:
-        text: str = await self._ask_node(node, "birdc", command)
+    async def birdc(self, node: str, family: int, command: str) -> str:
+        text: str = await self._ask_node(node, "birdc", family, command)
         return text
 
     async def node_status(self, node: str) -> list[PeerRow]:
         rows: list[PeerRow] = await self._ask_node(node, "node_status")
         return rows
 
-    async def ip_route(self, node: str) -> list[RouteRow]:
-        rows: list[RouteRow] = await self._ask_node(node, "ip_route")
+    async def ip_route(self, node: str, family: int) -> list[RouteRow]:
+        rows: list[RouteRow] = await self._ask_node(node, "ip_route", family)
         return rows
+
+    async def events(self, node: str | None) -> list[EventRow]:
+        if node is not None:
+            rows: list[EventRow] = await self._ask_node(node, "events")
+            return rows
+        return [row for rows in await self._ask_all("events", []) for row in rows]
 
     def request_down(self) -> None:
         self.down_requested.set()
 
     async def _ask_node(self, node: str, method: str, *params: Any) -> Any:
-        number = self._host_of.get(node)
+        number = self._hosting.host_of.get(node)
         if number is None:
             raise NoSuchNode(f"no node {node!r} in cluster {self._name!r}")
+        try:
+            return await self._ask_shard(number, method, [node, *params])
+        except Unreachable:
+            raise NodeDown(
+                f"node {node} is down: shard {number}, which hosted it, {self._shards[number].ended}"
+            ) from None
+
+    async def _ask_shard(self, number: int, method: str, params: Any) -> Any:
         connection = self._connections.get(number)
-        if connection is not None:
-            try:
-                return await connection.call(method, [node, *params])
-            except Unreachable:
-                pass
-        raise NodeDown(f"node {node} is down: shard {number}, which hosted it, {self._shards[number].ended}")
+        if connection is None:
+            raise Unreachable(f"shard {number} is gone")
+        return await connection.call(method, params)
 
 
 def _counted(

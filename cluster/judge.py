@@ -22,10 +22,11 @@ from protocol.sync.errors import Invalid
 
 
 class Judge:
-    """``hosted`` are all nodes the shard was told to host: one that is not there has nothing and lacks everything."""
+    """``hosted`` are, at any time, all nodes the shard was told to host: one that is not there has nothing and lacks
+    everything."""
 
     def __init__(self, hosted: Collection[str], nodes: Mapping[str, Node], routes: Routes) -> None:
-        self._hosted = frozenset(hosted)
+        self._hosted = hosted
         self._nodes = nodes
         self._routes = routes
         self._oracle: Expected | None = None
@@ -39,7 +40,7 @@ class Judge:
             raise Invalid("nothing to judge by: the first call to judge brings the facts")
         expected = programmed = missing = extra = 0
         differences: list[Difference] = []
-        for name, table in oracle.solve(self._hosted, self._routes.via):
+        for name, table in oracle.solve(frozenset(self._hosted), self._routes.via):
             node = self._nodes.get(name)
             found: Mapping[Prefix, FibRoute] = node.fib.routes if node is not None else {}
             if oracle.unsettled:

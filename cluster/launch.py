@@ -31,11 +31,12 @@ import attrs
 import trio
 
 from agents.speaker.config import Timers
+from agents.speaker.tcp_options import can_sign, real_port
 from cluster.addressing import (
     AddressingError,
     Endpoint,
+    Endpoints,
     busy_message,
-    endpoints,
     find_busy,
     has_wide_loopback,
 )
@@ -56,9 +57,10 @@ from cluster.memory import (
 from cluster.plan import Machine, Plan, PlanError, make_plan
 from cluster.processes import CannotStart, Processes, ShardProcess
 from cluster.shard import Job, serve
-from cluster.spec import Spec, SpecError, World, build, serves_workloads
+from cluster.spec import Spec, SpecError, World, addresses_of, build, serves_workloads
 from cluster.topology import Topology, derive
 from cluster.workloads import claimed_blocks
+from protocol.prefix import IPV4, Address
 from protocol.v3.bgp import BGPPeer
 from protocol.v3.codec import encode
 from protocol.v3.ippool import IPPool
@@ -96,29 +98,60 @@ class Prepared:
     world: World
     topology: Topology
     plan: Plan
-    endpoints: Mapping[str, Endpoint]  # node name -> where it listens
+    endpoints: Endpoints
+    env: Mapping[str, str]  # of calico-node, on all nodes
 
 
 def prepare(spec: Spec) -> Prepared:
     """Reads, checks and counts. Raises Refused with all that is wrong."""
     try:
         world = build(spec, _load(spec.manifests))
-        topology = derive(world.nodes, world.bgp_configuration, world.of_kind(BGPPeer))
+        topology = derive(world.nodes, world.bgp_configuration, world.of_kind(BGPPeer), world.routers)
         machine = Machine(descriptors=descriptor_limit(), cores=cores(), memory=available_bytes())
         plan = make_plan(
             topology.loads(spec.blocks_per_node), topology=topology.name, machine=machine, shards=spec.shards
         )
         addresses = world.addresses()
-        by_address = endpoints([*addresses.values()], spec.bgp_port, wide=has_wide_loopback())
-        where = {name: by_address[address] for name, address in addresses.items()}
-        busy = find_busy(where.values())
+        endpoints = Endpoints(spec.bgp_port, wide=has_wide_loopback())
+        endpoints.add(address for several in addresses.values() for address in several)
+        where = _listeners(endpoints, addresses, world.listen_ports())
+        busy = find_busy(endpoint for several in where.values() for endpoint in several)
     except SpecError as error:
         raise Refused(*error.problems) from None
     except (PlanError, AddressingError) as error:
         raise Refused(str(error)) from None
     if busy is not None:
         raise Refused(busy_message(busy, where))
-    return Prepared(spec, world, topology, plan, where)
+    if not can_sign() or not endpoints.wide:
+        unsigned = [*world.passwords()]
+        if unsigned:
+            raise Refused(
+                *(f"{field}: this computer has no TCP MD5 signatures (RFC 2385)" for field in unsigned)
+            )
+    return Prepared(spec, world, topology, plan, endpoints, _environment(world))
+
+
+def _listeners(
+    endpoints: Endpoints, addresses: Mapping[str, tuple[Address, ...]], ports: Mapping[str, int]
+) -> dict[str, list[Endpoint]]:
+    """Where everybody listens on this computer."""
+    table = endpoints.table
+    return {
+        name: [
+            (table[address][0], real_port(table[address][1], ports[name]))
+            if endpoints.wide
+            else table[address]
+            for address in several
+        ]
+        for name, several in addresses.items()
+    }
+
+
+def _environment(world: World) -> dict[str, str]:
+    """A node without IPv4 has no router ID of its own: Calico's documentation has it made of the node's name."""
+    if all(IPV4 in addresses_of(node) for node in world.nodes):
+        return {}
+    return {"CALICO_ROUTER_ID": "hash"}
 
 
 def _load(manifests: tuple[str, ...]) -> tuple[Resource, ...]:
@@ -155,11 +188,11 @@ def launch(
         Refused: a process could not be made, or a node's port was taken after all.
     """
     gc.disable()  # what is made from here on is meant to stay
-    addresses = prepared.world.addresses()
     job = partial(
         Job,
-        endpoints={addresses[name]: endpoint for name, endpoint in prepared.endpoints.items()},
-        introduce=not has_wide_loopback(),
+        endpoints=prepared.endpoints.table,
+        introduce=not prepared.endpoints.wide,
+        env=prepared.env,
         timers=Timers(hold=prepared.spec.hold_time),
         seed=prepared.spec.seed,
     )
@@ -224,6 +257,8 @@ class _Run:
             topology=self.prepared.topology,
             store=self.store,
             shards=self.processes.shards,
+            endpoints=self.prepared.endpoints,
+            env=self.prepared.env,
             pods_per_node=self.prepared.spec.pods_per_node,
             clock=self.clock,
             shard_lost=lambda shard: self.screen.line(lost_line(_lost(shard))),
@@ -267,9 +302,7 @@ class _Run:
             with trio.move_on_after(max(0.0, self.prepared.spec.timeout - self.clock())):
                 await coordinator.settled.wait()
             if coordinator.failure is not None:
-                name, reason = coordinator.failure
-                host, port = self.prepared.endpoints[name]
-                self.refusal = Refused(f"{name} cannot listen on {host}:{port}: {reason}")
+                self.refusal = Refused(": ".join(coordinator.failure))
             self.progress = coordinator.jury.progress
             if self.refusal is None and coordinator.booted and coordinator.milestones.converged is None:
                 with trio.move_on_after(LAST_JUDGEMENT):

@@ -19,8 +19,8 @@ PROCESS_RESERVE = 512
 """Descriptors of a shard that are no established session: the datastore's stream, trio's own poller and wake-up
 pair, standard streams, files of an import (about 20), and up to 256 dials in flight that collide with the
 neighbour's own (RFC 4271 6.8) and are closed a moment later."""
-NODE_DESCRIPTORS = 2
-"""A node's listener and its poller."""
+FAMILY_DESCRIPTORS = 2
+"""A node's listener and its poller, for each family that it has an address of."""
 SOCKETS_WORTH_A_SHARD = 2_000
 """About 0.1 s of work: less than that is sooner done than a second process is started and told of it."""
 
@@ -51,6 +51,8 @@ class NodeLoad:
     name: str
     sessions: int
     routes: int  # what its neighbours will send it, all of them together
+    families: int = 1  # of addresses
+    router: bool = False  # of the lab, outside of the cluster
 
 
 @attrs.frozen(kw_only=True)
@@ -60,11 +62,12 @@ class Plan:
     sockets: int
     descriptors: int  # the limit of a process
     memory: int  # bytes, estimated
-    shards: tuple[tuple[str, ...], ...]  # names of nodes
+    shards: tuple[tuple[str, ...], ...]  # names of nodes and routers
+    routers: int  # how many of them are
 
     @property
     def nodes(self) -> int:
-        return sum(map(len, self.shards))
+        return sum(map(len, self.shards)) - self.routers
 
 
 def make_plan(loads: Sequence[NodeLoad], *, topology: str, machine: Machine, shards: int | None) -> Plan:
@@ -74,7 +77,8 @@ def make_plan(loads: Sequence[NodeLoad], *, topology: str, machine: Machine, sha
         PlanError: a node, the asked number of shards, or the memory does not suffice.
     """
     sockets = sum(load.sessions for load in loads)
-    what = f"{topology} of {len(loads):,} nodes needs ~{sockets:,} sockets"
+    nodes = sum(not load.router for load in loads)
+    what = f"{topology} of {nodes:,} nodes needs ~{sockets:,} sockets"
     capacity = machine.descriptors - PROCESS_RESERVE
     _check_biggest(loads, capacity, what, machine)
     needed = _shards_needed(loads, capacity)
@@ -108,6 +112,7 @@ def make_plan(loads: Sequence[NodeLoad], *, topology: str, machine: Machine, sha
         descriptors=machine.descriptors,
         memory=memory,
         shards=_place(loads, count, capacity),
+        routers=sum(load.router for load in loads),
     )
 
 
@@ -122,7 +127,7 @@ def _check_biggest(loads: Sequence[NodeLoad], capacity: int, what: str, machine:
 
 
 def _descriptors(load: NodeLoad) -> int:
-    return load.sessions + NODE_DESCRIPTORS
+    return load.sessions + load.families * FAMILY_DESCRIPTORS
 
 
 def _shards_needed(loads: Sequence[NodeLoad], capacity: int) -> int:

@@ -5,7 +5,7 @@ coordinator asks about them.
 
     coordinator ◄══ one stream ══► Syncer ──► View ──► node 1, node 2, … node n     a task each
                                      │
-                                     └─ handle: start, add_pods, judge, birdc, …    a task each call
+                                     └─ handle: start, host, judge, birdc, …        a task each call
 
     Start, with a barrier, so that nobody dials a node that does not listen yet:
 
@@ -13,6 +13,9 @@ coordinator asks about them.
                                                  "add_pods" ─► pods have their addresses
                                                  "start"    ─► every node dials
       then: report "progress" whenever the counts have changed; "judge" when asked.
+
+Nodes come and go later: "endpoints" brings the addresses of whoever is new, here or elsewhere, "host" starts a node and
+"evict" ends one. A node that cannot listen is down and tries again; the coordinator hears of both ("health").
 
 The end of the stream ends the shard. An error in a node that is nobody's fault but ours ends it too: the
 coordinator reports a shard that died with what it hosted.
@@ -43,10 +46,11 @@ from agents.syncer import Syncer, View
 from cluster.convergence import Progress
 from cluster.judge import Judge
 from cluster.memory import return_large_blocks
-from cluster.views import peer_rows, route_rows
+from cluster.views import event_rows, peer_rows, route_rows
 from cluster.workloads import pod_names
 from protocol.prefix import IPV4, Address
 from protocol.sync.errors import DatastoreError, Invalid, NotFound
+from protocol.v3.lab import Router
 from protocol.v3.metadata import Key
 
 PROGRESS_INTERVAL = 0.02
@@ -64,6 +68,7 @@ class Job:
     introduce: bool  # the endpoints differ by port alone
     timers: Timers
     seed: int
+    env: Mapping[str, str] = attrs.field(factory=dict)  # of everybody's confd
     progress_interval: float = PROGRESS_INTERVAL
 
 
@@ -91,23 +96,31 @@ class Shard:
             changed=self._changed,
             handle=self._handle,
         )
+        self._network = TcpNetwork(job.endpoints, introduce=job.introduce)
         self._host = Host(
             view=view,
             datastore=self._syncer,
-            network=TcpNetwork(job.endpoints, introduce=job.introduce),
-            confd=Confd(view, job.timers),
+            network=self._network,
+            confd=Confd(view, job.timers, job.env),
             wall=time.time,
+            health=self._health,
             seed=job.seed,
         )
         self._nodes = self._host.nodes
-        self._judge = Judge(job.nodes, self._nodes, self._host.routes)
+        self._hosted = dict.fromkeys(job.nodes)
+        self._lives: dict[str, trio.CancelScope] = {}
+        self._started = False
+        self._judge = Judge(self._hosted.keys(), self._nodes, self._host.routes)
+        self._nursery: trio.Nursery
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._follow, nursery.cancel_scope)
-            self._syncer.watch(self._job.nodes)
+            self._syncer.watch(self._hosted)
             await self._syncer.in_sync.wait()
-            await self._start_nodes(nursery)
+            for name in self._job.nodes:
+                await self._start_node(name)
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
             gc.enable()
@@ -118,14 +131,20 @@ class Shard:
         await self._syncer.run()
         scope.cancel()
 
-    async def _start_nodes(self, nursery: trio.Nursery) -> None:
-        for name in self._job.nodes:
-            node = self._nodes[name] = Node(name, self._host)
-            try:
-                await nursery.start(node.run)
-            except OSError as error:  # somebody took its port since the coordinator looked
-                await self._syncer.report("failed", [name, error.strerror])
-                await trio.sleep_forever()  # the coordinator ends all of us
+    async def _start_node(self, name: str) -> None:
+        node = self._nodes[name] = Node(name, self._host)
+        scope = self._lives[name] = trio.CancelScope()
+
+        async def live(task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                await node.run(task_status)
+
+        await self._nursery.start(live)
+        if self._started:
+            node.start_bgp()
+
+    def _health(self, name: str, reason: str) -> None:
+        self._nursery.start_soon(self._syncer.report, "health", [name, reason])
 
     def _changed(self, keys: list[Key]) -> None:
         self._host.changed(keys)
@@ -135,19 +154,41 @@ class Shard:
     async def _handle(self, method: str, params: Any) -> object:
         match method, params:
             case "start", _:
+                self._started = True
                 for node in self._nodes.values():
                     node.start_bgp()
                 return None
-            case "add_pods", [int(count)]:
-                return await self._add_pods(count)
+            case "endpoints", [*endpoints]:
+                self._learn(endpoints)
+                return None
+            case "host", [str(name)]:
+                self._hosted[name] = None
+                self._syncer.watch(self._hosted)
+                await self._start_node(name)
+                return None
+            case "evict", [str(name)]:
+                self._evict(name)
+                return None
+            case "add_pods", [int(count), [*names]]:
+                return await self._add_pods(count, names)
             case "judge", [int(revision), facts]:
                 return [self._judge.judge(revision, facts).to_wire(), self._progress().to_wire()]
-            case "birdc", [str(name), str(command)]:
-                return self._birdc(self._node(name), command)
+            case "birdc", [str(name), int(family), str(command)]:
+                return self._birdc(self._node(name), family, command)
             case "node_status", [str(name)]:
-                return peer_rows(self._inspect(self._node(name)).status())
-            case "ip_route", [str(name)]:
-                return route_rows(self._node(name).fib.routes)
+                node = self._node(name)
+                return [
+                    row for family in node.speakers for row in peer_rows(self._inspect(node, family).status())
+                ]
+            case "ip_route", [str(name), int(family)]:
+                node = self._node(name)
+                return route_rows(node.fib.routes, family, node.felix_routes)
+            case "events", [*names]:
+                return [
+                    row for name in names or self._nodes for row in event_rows(name, self._node(name).journal)
+                ]
+            case "notes", _:
+                return {name: node.notes for name, node in self._nodes.items() if node.notes}
         raise Invalid(f"no such call: {method[:40]} with these parameters")
 
     def _node(self, name: str) -> Node:
@@ -156,8 +197,22 @@ class Shard:
             raise NotFound(f"node {name} has not started yet")
         return node
 
-    async def _add_pods(self, count: int) -> list[str]:
-        """Returns what did not work, in words."""
+    def _learn(self, endpoints: list[tuple[bytes, str, int]]) -> None:
+        self._network.learn({Address(address): (host, port) for address, host, port in endpoints})
+        for node in self._nodes.values():
+            if node.down:
+                node.wake()
+
+    def _evict(self, name: str) -> None:
+        """The node is gone for good; what it was is a power cut's."""
+        scope = self._lives.pop(name, None)
+        if scope is not None:
+            scope.cancel()
+            del self._nodes[name], self._hosted[name]
+            self._syncer.watch(self._hosted)
+
+    async def _add_pods(self, count: int, names: list[str]) -> list[str]:
+        """On these nodes, or on all. Returns what did not work, in words."""
         failures: list[str] = []
 
         async def add(node: Node) -> None:
@@ -168,18 +223,23 @@ class Shard:
                     failures.append(f"{node.name}: {pod}: {error}")
 
         async with trio.open_nursery() as nursery:
-            for node in self._nodes.values():
-                nursery.start_soon(add, node)
+            for name in names or self._nodes:
+                if name not in self._routers():
+                    nursery.start_soon(add, self._node(name))
         return sorted(failures)
 
-    def _birdc(self, node: Node, command: str) -> str:
-        inspector = self._inspect(node)
+    def _routers(self) -> set[str]:
+        return {name for _, _, name in self._host.view.all(Router.kind)}
+
+    def _birdc(self, node: Node, family: int, command: str) -> str:
+        inspector = self._inspect(node, family)
         return birdc.answer(command, inspector.status(), inspector.routes, node.fib.routes)
 
-    def _inspect(self, node: Node) -> Inspector:
-        speaker = node.speakers.get(IPV4)
+    def _inspect(self, node: Node, family: int) -> Inspector:
+        speaker = node.speakers.get(family)
         if speaker is None:
-            raise NotFound(f"BIRD is not running on {node.name}: the node has no IPv4 address")
+            why = "; ".join(node.down.values()) or f"the node has no IPv{4 if family == IPV4 else 6} address"
+            raise NotFound(f"BIRD is not running on {node.name}: {why}")
         return Inspector(speaker, node.fib, now=trio.current_time(), wall=time.time())
 
     # -- progress -----------------------------------------------------------------------------------------------------
@@ -196,7 +256,7 @@ class Shard:
     def _progress(self) -> Progress:
         nodes = self._nodes.values()
         return Progress(
-            nodes=len(nodes),
+            nodes=len(nodes) - len(self._routers() & self._nodes.keys()),
             session_ends=sum(node.established for node in nodes),
             routes=sum(len(node.fib.routes) for node in nodes),
             version=sum(node.fib.version for node in nodes),

@@ -1,25 +1,33 @@
-"""What a user looks at, as tables: ``calicoctl node status``, ``ip route``, and the cluster's own status.
+"""What a user looks at, as tables: ``calicoctl node status``, ``ip route``, events, and the cluster's own status.
 
-Each view has two steps. Where the objects live (a shard), ``peer_rows`` and ``route_rows`` make plain rows of them, fit
-for JSON and for the stream to the coordinator; where somebody asks (the API), ``node_status``, ``ip_route`` and
-``cluster_status`` write the text. The shapes are those of calicoctl's go-pretty table and of iproute2, whose
-``ip -json route`` gave the names in ``RouteRow``.
+Each view has two steps. Where the objects live (a shard), ``peer_rows``, ``route_rows`` and ``event_rows`` make plain rows
+of them, fit for JSON and for the stream to the coordinator; where somebody asks (the API), ``node_status``, ``ip_route``,
+``events`` and ``cluster_status`` write the text. The shapes are those of calicoctl's go-pretty table and of iproute2,
+whose ``ip -json route`` gave the names in ``RouteRow``.
 
-Left out, because these kernels have one uplink and it would stand in every line: ``dev eth0`` of routes via another
-node.
+Left out: ``dev eth0`` of routes via another node, because these kernels have one uplink and it would stand in every
+line, and what ``ip -6 route`` says of metrics and router preference, of which all have the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from agents.dataplane.fib import FibRoute, RouteKind
+from agents.journal import Event
 from agents.speaker.birdc_reply import format_since
+from agents.speaker.config import PeerKind
 from agents.speaker.status import SpeakerStatus
 from protocol.prefix import Prefix, family_of, format_address, format_prefix, network_address
 
-_PEER_TYPES = {"Mesh": "node-to-node mesh", "Global": "global", "Node": "node specific"}
+_PEER_TYPES = {
+    PeerKind.MESH.value: "node-to-node mesh",
+    PeerKind.GLOBAL.value: "global",
+    PeerKind.NODE.value: "node specific",
+    PeerKind.LOCAL_WORKLOAD.value: "local workload",
+    PeerKind.LAB.value: "lab router's",  # no peering of Calico's
+}
 
 
 class PeerRow(TypedDict):
@@ -32,6 +40,7 @@ class PeerRow(TypedDict):
 
 class NextHop(TypedDict):
     gateway: str
+    dev: NotRequired[str]
     weight: int
     flags: list[str]
 
@@ -49,6 +58,14 @@ class RouteRow(TypedDict):
     nexthops: NotRequired[list[NextHop]]
 
 
+class EventRow(TypedDict):
+    time: float  # Unix
+    node: str
+    type: str  # "Normal" or "Warning", as Kubernetes has it
+    reason: str
+    message: str
+
+
 class ShardRow(TypedDict):
     index: int
     pid: int
@@ -64,7 +81,10 @@ class ClusterStatus(TypedDict):
     topology: str  # "full mesh", "4 route reflectors"
     uptime: float  # seconds
     nodes: int
+    routers: int
     nodes_down: list[str]  # names
+    routers_down: list[str]
+    notes: dict[str, list[str]]  # what is wrong -> the nodes that say so
     shards: list[ShardRow]
     sessions_expected: int
     sessions_established: int
@@ -101,30 +121,46 @@ def node_status(rows: Sequence[PeerRow]) -> str:
     return text + "\n"
 
 
-def route_rows(routes: Mapping[Prefix, FibRoute]) -> list[RouteRow]:
-    """A FIB in the kernel's order: by address, and the longer prefix of one address first."""
+def route_rows(
+    routes: Mapping[Prefix, FibRoute], family: int, felix: Collection[Prefix] = ()
+) -> list[RouteRow]:
+    """One family of a FIB in the kernel's order: by address, and the longer prefix of one address first.
 
-    def kernel_order(prefix: Prefix) -> tuple[int, bytes, int]:
-        return family_of(prefix), prefix[1:], -prefix[0]
+    ``felix`` are the prefixes whose routes are Felix's; all others are BIRD's.
+    """
 
-    return [_route_row(prefix, routes[prefix]) for prefix in sorted(routes, key=kernel_order)]
+    def kernel_order(prefix: Prefix) -> tuple[bytes, int]:
+        return prefix[1:], -prefix[0]
+
+    prefixes = sorted((prefix for prefix in routes if family_of(prefix) == family), key=kernel_order)
+    return [_route_row(prefix, routes[prefix], prefix in felix) for prefix in prefixes]
 
 
-def _route_row(prefix: Prefix, route: FibRoute) -> RouteRow:
+def _route_row(prefix: Prefix, route: FibRoute, by_felix: bool) -> RouteRow:
     whole = prefix[0] == (len(prefix) - 1) << 3
     if prefix[0] == 0:
         destination = "default"
     else:
         destination = format_address(network_address(prefix)) if whole else format_prefix(prefix)
-    if route.kind is RouteKind.BLACKHOLE:
-        return RouteRow(type="blackhole", dst=destination, protocol="bird", flags=[])
     if route.kind is RouteKind.DEVICE:
         # Felix programs these with protocol boot, which ip route does not print.
         return RouteRow(dst=destination, dev=route.device, scope="link", flags=[])
+    protocol = "80" if by_felix else "bird"
+    if route.kind is not RouteKind.VIA:
+        return RouteRow(type=route.kind.value, dst=destination, protocol=protocol, flags=[])
+    flags = ["onlink"] if route.device else []  # through a tunnel
     if len(route.gateways) == 1:
-        return RouteRow(dst=destination, gateway=format_address(route.gateways[0]), protocol="bird", flags=[])
-    hops = [NextHop(gateway=format_address(gateway), weight=1, flags=[]) for gateway in route.gateways]
-    return RouteRow(dst=destination, protocol="bird", flags=[], nexthops=hops)
+        row = RouteRow(
+            dst=destination, gateway=format_address(route.gateways[0]), protocol=protocol, flags=flags
+        )
+        if route.device:
+            row["dev"] = route.device
+        return row
+    hops = [NextHop(gateway=format_address(gateway), weight=1, flags=flags) for gateway in route.gateways]
+    if route.device:
+        for hop in hops:
+            hop["dev"] = route.device
+    return RouteRow(dst=destination, protocol=protocol, flags=[], nexthops=hops)
 
 
 def ip_route(rows: Iterable[RouteRow]) -> str:
@@ -141,20 +177,59 @@ def ip_route(rows: Iterable[RouteRow]) -> str:
             words += ["proto", row["protocol"]]
         if "scope" in row:
             words += ["scope", row["scope"]]
-        lines.append(" ".join(words))
-        lines += [f"\tnexthop via {hop['gateway']} weight {hop['weight']}" for hop in row.get("nexthops", ())]
+        lines.append(" ".join((*words, *row["flags"])))
+        lines += map(_next_hop, row.get("nexthops", ()))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _next_hop(hop: NextHop) -> str:
+    words = [
+        "via",
+        hop["gateway"],
+        *(["dev", hop["dev"]] if "dev" in hop else []),
+        "weight",
+        str(hop["weight"]),
+    ]
+    return "\tnexthop " + " ".join((*words, *hop["flags"]))
+
+
+def event_rows(node: str, journal: Iterable[tuple[float, Event]]) -> list[EventRow]:
+    """The events of one node, the oldest first."""
+    return [
+        EventRow(
+            time=time,
+            node=node,
+            type="Warning" if event.warning else "Normal",
+            reason=event.reason,
+            message=event.message,
+        )
+        for time, event in journal
+    ]
+
+
+def events(rows: Sequence[EventRow], now: float) -> str:
+    """Some nodes' events, as ``kubectl events`` has them: the oldest first."""
+    if not rows:
+        return "No events.\n"
+    table = [
+        (f"{_duration(now - row['time'])} ago", row["node"], row["type"], row["reason"], row["message"])
+        for row in sorted(rows, key=lambda row: row["time"])
+    ]
+    return "".join(
+        f"{line}\n" for line in _columns(("LAST SEEN", "NODE", "TYPE", "REASON", "MESSAGE"), table)
+    )
 
 
 def cluster_status(status: ClusterStatus) -> str:
     """``status``: the cluster in a few lines, then its shards."""
-    down = status["nodes_down"]
     lines = [
         f"cluster   {status['name']}: {status['topology']}, pid {status['pid']}, up {_duration(status['uptime'])}",
-        f"nodes     {status['nodes'] - len(down):,}/{status['nodes']:,} up{_some(down)}",
+        f"nodes     {_up(status['nodes'], status['nodes_down'])}",
+        *([f"routers   {_up(status['routers'], status['routers_down'])}"] if status["routers"] else []),
         f"sessions  {status['sessions_established']:,}/{status['sessions_expected']:,} Established",
         f"routes    {status['routes_programmed']:,}/{status['routes_expected']:,} in the FIBs",
         f"state     {status['convergence']}",
+        *_notes(status["notes"]),
         "",
         *_columns(
             ("SHARD", "PID", "STATE", "NODES", "SOCKETS", "MEMORY"),
@@ -172,6 +247,24 @@ def cluster_status(status: ClusterStatus) -> str:
         ),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+MANY_NOTES = 5
+"""So many are shown; all of them are in the JSON."""
+
+
+def _notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = [f"note      {text} ({_whose(names)})" for text, names in [*notes.items()][:MANY_NOTES]]
+    more = len(notes) - MANY_NOTES
+    return [*lines, f"          and {more} more"] if more > 0 else lines
+
+
+def _whose(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names):,} nodes"
+
+
+def _up(count: int, down: Sequence[str]) -> str:
+    return f"{count - len(down):,}/{count:,} up{_some(down)}"
 
 
 def _some(names: Sequence[str]) -> str:

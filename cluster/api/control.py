@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cluster.views import ClusterStatus, PeerRow, RouteRow
+from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
 
 
 class NoSuchNode(LookupError):
@@ -20,12 +20,15 @@ class ClusterControl(Protocol):
 
     async def status(self) -> ClusterStatus: ...
 
-    async def birdc(self, node: str, command: str) -> str:
-        """``agents.speaker.birdc.answer`` of that node: lines with reply codes."""
+    async def birdc(self, node: str, family: int, command: str) -> str:
+        """``agents.speaker.birdc.answer`` of that node's bird or bird6: lines with reply codes."""
 
     async def node_status(self, node: str) -> list[PeerRow]: ...
 
-    async def ip_route(self, node: str) -> list[RouteRow]: ...
+    async def ip_route(self, node: str, family: int) -> list[RouteRow]: ...
+
+    async def events(self, node: str | None) -> list[EventRow]:
+        """Of one node, or of all; of each the oldest first."""
 
     def request_down(self) -> None:
         """Begin to stop the cluster; returns at once."""

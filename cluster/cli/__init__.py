@@ -17,6 +17,7 @@ import click
 _COMMANDS = {
     "up": "cluster.cli.up",
     "status": "cluster.cli.inspect",
+    "events": "cluster.cli.inspect",
     "node": "cluster.cli.inspect",
     "birdc": "cluster.cli.inspect",
     "ip": "cluster.cli.inspect",

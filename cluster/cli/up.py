@@ -69,6 +69,13 @@ class _Shards(click.ParamType[int | None]):
     metavar="SECONDS",
     help="BGP hold time; a keepalive is sent every third of it.",
 )
+@click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "ipv6", "dual"]),
+    default="ipv4",
+    show_default=True,
+    help="Addresses of generated nodes, and of their pods.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
 @click.option(
     "--shards",
@@ -101,7 +108,7 @@ class _Shards(click.ParamType[int | None]):
     default=1790,
     show_default=True,
     metavar="PORT",
-    help="Where the nodes listen, on 127.77.x.y.",
+    help="Where the nodes listen, on 127.77.x.y and 127.78.x.y: what stands for port 179.",
 )
 @click.option(
     "--name", default="default", show_default=True, help="The cluster's name, for the other commands."

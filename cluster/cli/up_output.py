@@ -68,8 +68,9 @@ class Outcome:
 
 def header(plan: Plan) -> str:
     shards = len(plan.shards)
+    routers = f", {counted(plan.routers, 'router')}" if plan.routers else ""
     return (
-        f"tortie: {counted(plan.nodes, 'node')}, {plan.topology}: {counted(plan.sessions, 'session')}, "
+        f"tortie: {counted(plan.nodes, 'node')}{routers}, {plan.topology}: {counted(plan.sessions, 'session')}, "
         f"{counted(plan.sockets, 'socket')}; limit {plan.descriptors:,} descriptors a process "
         f"-> {counted(shards, 'shard')}"
     )

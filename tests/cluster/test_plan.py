@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.plan import NODE_DESCRIPTORS, PROCESS_RESERVE, Machine, NodeLoad, Plan, PlanError, make_plan
+from cluster.plan import FAMILY_DESCRIPTORS, PROCESS_RESERVE, Machine, NodeLoad, Plan, PlanError, make_plan
 
 LAPTOP = Machine(descriptors=20_000, cores=2, memory=16 << 30)
 
@@ -34,6 +34,18 @@ def test_a_thousand_nodes_need_as_many_as_the_descriptors_ask_for() -> None:
 @pytest.mark.parametrize(("nodes", "shards"), [(1, 1), (3, 1), (30, 1), (50, 2), (100, 2)])
 def test_small_clusters_take_no_more_shards_than_work_and_cores(nodes: int, shards: int) -> None:
     assert len(plan(mesh(nodes)).shards) == shards
+
+
+def test_a_second_family_is_a_second_listener() -> None:
+    loads = [NodeLoad(name=f"n{number}", sessions=0, routes=0, families=2) for number in range(100)]
+    tight = Machine(descriptors=PROCESS_RESERVE + 100 * FAMILY_DESCRIPTORS, cores=1, memory=None)
+    assert len(plan(loads, tight).shards) == 2
+
+
+def test_routers_are_no_nodes() -> None:
+    result = plan([*mesh(3), NodeLoad(name="tor", sessions=3, routes=9, router=True)])
+    assert (result.nodes, result.routers) == (3, 1)
+    assert [name for shard in result.shards for name in shard][-1] == "tor"
 
 
 def test_many_cores_are_used_where_there_is_work_for_them() -> None:
@@ -107,6 +119,6 @@ def test_a_plan_hosts_every_node_once_and_fits(
         return
     assert sorted(name for shard in result.shards for name in shard) == sorted(load.name for load in loads)
     assert all(result.shards), "no empty shard"
-    needs = {load.name: load.sessions + NODE_DESCRIPTORS for load in loads}
+    needs = {load.name: load.sessions + FAMILY_DESCRIPTORS for load in loads}
     for shard in result.shards:
         assert sum(needs[name] for name in shard) + PROCESS_RESERVE <= descriptors

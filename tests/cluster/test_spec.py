@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from cluster.spec import Spec, SpecError, World, build
 from cluster.topology import derive
+from protocol.prefix import parse_address
 from protocol.v3.bgp import BGPConfiguration, BGPConfigurationSpec, BGPPeer
 from protocol.v3.ipam import IPAMConfiguration, IPAMConfigurationSpec
 from protocol.v3.ippool import IPPool, IPPoolSpec
+from protocol.v3.lab import Router, RouterSpec
 from protocol.v3.metadata import Metadata, Resource
 from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
 
@@ -132,7 +134,8 @@ def test_route_reflectors_and_a_manifest_that_wants_the_mesh_contradict_each_oth
 
 def test_everything_wrong_with_the_nodes_is_said_at_once() -> None:
     assert problems(Spec(), node("a"), node("b", "10.0.0.1/24"), node("c", "10.0.0.1")) == [
-        "Node/a: spec.bgp.ipv4Address: missing, and a node without an address cannot be launched",
+        "Node/a: spec.bgp.ipv4Address, spec.bgp.ipv6Address: both missing, "
+        "and a node without an address cannot be launched",
         "Node/c: spec.bgp.ipv4Address: 10.0.0.1 is Node/b's already",
     ]
 
@@ -186,6 +189,78 @@ def test_a_generated_name_must_be_free() -> None:
     assert problems(Spec(nodes=4, route_reflectors=1), peer) == [
         "BGPPeer/route-reflectors: the name is taken by a resource that this command line generates"
     ]
+
+
+# --- families and routers -------------------------------------------------------------------------------------------
+
+
+def dual(name: str, ipv4: str, ipv6: str) -> Node:
+    return Node(Metadata(name), NodeSpec(bgp=NodeBGPSpec(ipv4_address=ipv4, ipv6_address=ipv6)))
+
+
+def router(name: str, *addresses: str, listen_port: int | None = None) -> Router:
+    return Router(Metadata(name), RouterSpec(addresses=addresses, as_number=65001, listen_port=listen_port))
+
+
+@pytest.mark.parametrize(
+    ("family", "addresses", "default_pools"),
+    [
+        ("ipv4", ("10.77.0.17/16", ""), ["default-ipv4-ippool 192.168.0.0/16/26"]),
+        ("ipv6", ("", "fd00:77::11/112"), ["default-ipv6-ippool fd00:192:168::/48/122"]),
+        (
+            "dual",
+            ("10.77.0.17/16", "fd00:77::11/112"),
+            ["default-ipv4-ippool 192.168.0.0/16/26", "default-ipv6-ippool fd00:192:168::/48/122"],
+        ),
+    ],
+)
+def test_generated_nodes_have_the_families_asked_for_and_pools_of_them(
+    family: str, addresses: tuple[str, str], default_pools: list[str]
+) -> None:
+    world = build(Spec(ip_family=family, nodes=17))
+    bgp = world.nodes[16].spec.bgp
+    assert bgp is not None
+    assert (bgp.ipv4_address, bgp.ipv6_address) == addresses
+    assert pools(world) == default_pools
+
+
+def test_a_node_with_ipv6_alone_is_a_node() -> None:
+    world = build(Spec(), [dual("a", "", "2001:db8::1/64")])
+    assert world.addresses() == {"a": (parse_address("2001:db8::1"),)}
+    assert problems(Spec(), dual("a", "", "2001:db8::1/64"), pool("four", "10.9.0.0/16")) == [
+        "Node/a: there is no IPPool of IPv6, of which it has an address"
+    ]
+
+
+def test_routers_are_launched_with_the_nodes() -> None:
+    configuration = BGPConfiguration(Metadata("default"), BGPConfigurationSpec(listen_port=1179))
+    own = BGPConfiguration(Metadata("node.b"), BGPConfigurationSpec(listen_port=2179))
+    world = build(
+        Spec(),
+        [
+            router("tor", "10.0.0.254/24", "fd00::fe/64"),
+            router("spine", "10.0.1.254/24", listen_port=1790),
+            node("a", "10.0.0.1/24"),
+            node("b", "10.0.0.2/24"),
+            configuration,
+            own,
+        ],
+    )
+    assert [each.metadata.name for each in world.nodes] == ["a", "b"]
+    assert list(world.addresses()) == ["a", "b", "tor", "spine"]
+    assert world.addresses()["tor"] == (parse_address("10.0.0.254"), parse_address("fd00::fe"))
+    assert world.listen_ports() == {"a": 1179, "b": 2179, "tor": 179, "spine": 1790}
+
+
+def test_routers_and_nodes_share_names_and_addresses() -> None:
+    assert problems(Spec(), router("x", "10.0.0.1/24"), node("a", "10.0.0.1/24")) == [
+        "Router/x: spec.addresses: 10.0.0.1 is Node/a's already"
+    ]
+    assert problems(Spec(nodes=2), node("a", "10.0.0.1/24"), router("a", "10.0.0.2/24")) == [
+        "Router/a: there is a Node of that name, and whoever asks for 'a' must mean one of them"
+    ]
+    generated = build(Spec(nodes=2), [router("node-001", "10.77.0.2/16")]).nodes
+    assert [each.metadata.name for each in generated] == ["node-003", "node-004"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cluster.topology import Topology, derive
 from protocol.v3.bgp import BGPConfiguration, BGPConfigurationSpec, BGPPeer, BGPPeerSpec
+from protocol.v3.lab import Router, RouterNeighbor, RouterSpec
 from protocol.v3.metadata import Metadata
 from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
 
@@ -15,6 +16,18 @@ def node(name: str, number: int, as_number: int | None = None, cluster: str = ""
         ipv4_address=f"10.0.0.{number}/24", as_number=as_number, route_reflector_cluster_id=cluster
     )
     return Node(Metadata(name, labels=labels), NodeSpec(bgp=bgp))
+
+
+def dual(name: str, number: int, ipv4: bool = True, **labels: str) -> Node:
+    address = f"10.0.0.{number}/24" if ipv4 else ""
+    bgp = NodeBGPSpec(ipv4_address=address, ipv6_address=f"fd00::{number}/64")
+    return Node(Metadata(name, labels=labels), NodeSpec(bgp=bgp))
+
+
+def router(
+    name: str, *addresses: str, asn: int = 65001, neighbors: tuple[RouterNeighbor, ...] = ()
+) -> Router:
+    return Router(Metadata(name), RouterSpec(addresses=addresses, as_number=asn, neighbors=neighbors))
 
 
 def peer(spec: BGPPeerSpec) -> BGPPeer:
@@ -74,3 +87,47 @@ def test_a_reflectors_client_hears_every_route_from_every_reflector() -> None:
     nodes = [node("r", 9, cluster="1.1.1.1", rr="1"), *NODES]
     topology = derive(nodes, MESH_OFF, [peer(BGPPeerSpec(node_selector="!has(rr)", peer_selector="has(rr)"))])
     assert {load.name: load.routes for load in topology.loads(2)} == {"r": 8, **dict.fromkeys("abcd", 10)}
+
+
+# --- families -----------------------------------------------------------------------------------------------------
+
+
+def test_each_family_has_a_mesh_of_those_that_have_an_address_of_it() -> None:
+    topology = derive([dual("a", 1), dual("b", 2), node("c", 3), dual("d", 4, ipv4=False)], None, [])
+    assert count(topology) == {"a": 4, "b": 4, "c": 2, "d": 2}
+    assert {load.name: load.families for load in topology.loads(1)} == {"a": 2, "b": 2, "c": 1, "d": 1}
+
+
+def test_a_peer_by_selector_is_a_peer_in_every_family_both_have() -> None:
+    nodes = [dual("a", 1), dual("b", 2), node("c", 3)]
+    selected = derive(nodes, MESH_OFF, [peer(BGPPeerSpec(node="a", peer_selector="all()"))])
+    assert count(selected) == {"a": 3, "b": 2, "c": 1}
+    for address in ("fd00::2", "[fd00::2]:1790", "FD00:0::2"):
+        by_address = derive(nodes, MESH_OFF, [peer(BGPPeerSpec(node="a", peer_ip=address))])
+        assert count(by_address) == {"a": 1, "b": 1, "c": 0}
+
+
+# --- routers ------------------------------------------------------------------------------------------------------
+
+
+def test_a_router_has_a_session_with_those_that_name_it() -> None:
+    named = RouterNeighbor(node_selector="rack == '1'")
+    tor = router("tor", "10.0.0.254/24", neighbors=(named,))
+    to_tor = BGPPeerSpec(peer_ip="10.0.0.254", as_number=65001)
+    topology = derive(NODES, MESH_OFF, [peer(to_tor)], [tor])
+    assert count(topology) == {"a": 1, "b": 1, "c": 0, "d": 0, "tor": 2}
+    assert topology.routers == {"tor"}
+    assert derive(NODES, MESH_OFF, [], [tor]).total == 0, "nobody names it"
+    wrong = BGPPeerSpec(peer_ip="10.0.0.254", as_number=65002)
+    assert derive(NODES, MESH_OFF, [peer(wrong)], [tor]).total == 0
+
+
+def test_routers_name_one_another() -> None:
+    spine = router(
+        "spine",
+        "10.1.0.1/24",
+        "fd01::1/64",
+        neighbors=(RouterNeighbor(router_selector="all()", as_number=65001),),
+    )
+    leaf = router("leaf", "10.1.0.2/24", "fd01::2/64", neighbors=(RouterNeighbor(peer_ip="fd01::1"),))
+    assert count(derive([], None, [], [spine, leaf])) == {"spine": 1, "leaf": 1}

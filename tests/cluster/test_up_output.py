@@ -51,13 +51,28 @@ LOST = LostShard(number=2, how="was killed by SIGKILL", nodes=tuple(f"node-{i:03
 def test_the_header_is_the_sum() -> None:
     shards = (tuple("a" * 67), tuple("b" * 67), tuple("c" * 66))
     plan = Plan(
-        topology="full mesh", sessions=19_900, sockets=39_800, descriptors=20_000, memory=0, shards=shards
+        topology="full mesh",
+        sessions=19_900,
+        sockets=39_800,
+        descriptors=20_000,
+        memory=0,
+        shards=shards,
+        routers=0,
     )
     assert header(plan) == (
         "tortie: 200 nodes, full mesh: 19,900 sessions, 39,800 sockets; "
         "limit 20,000 descriptors a process -> 3 shards"
     )
-    one = Plan(topology="no peerings", sessions=0, sockets=0, descriptors=1_024, memory=0, shards=(("a",),))
+    assert header(attrs.evolve(plan, routers=2)).startswith("tortie: 198 nodes, 2 routers, full mesh: ")
+    one = Plan(
+        topology="no peerings",
+        sessions=0,
+        sockets=0,
+        descriptors=1_024,
+        memory=0,
+        shards=(("a",),),
+        routers=0,
+    )
     assert header(one).startswith("tortie: 1 node, no peerings: 0 sessions, 0 sockets; ")
     assert header(one).endswith("-> 1 shard")
 

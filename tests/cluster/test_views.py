@@ -10,10 +10,11 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.dataplane.fib import BLACKHOLE, FibRoute, device, via
+from agents.dataplane.fib import BLACKHOLE, UNREACHABLE, FibRoute, device, via
+from agents.journal import Event
 from agents.speaker.status import BgpStatus, SpeakerStatus
 from cluster import views
-from protocol.prefix import Address, Prefix, parse_address, parse_prefix
+from protocol.prefix import IPV4, IPV6, Address, Prefix, parse_address, parse_prefix
 
 Golden = Callable[[str, str], None]
 
@@ -91,11 +92,32 @@ FIB: dict[Prefix, FibRoute] = {
 
 
 def test_ip_route(golden: Golden) -> None:
-    golden("ip_route", views.ip_route(views.route_rows(FIB)))
+    golden("ip_route", views.ip_route(views.route_rows(FIB, IPV4)))
+
+
+def test_ip_route_of_tunnels_and_of_another_family() -> None:
+    fib = {
+        parse_prefix("192.168.4.64/26"): via(addresses("10.77.0.17"), "tunl0"),
+        parse_prefix("192.168.4.128/26"): via(addresses("192.168.7.0"), "vxlan.calico"),
+        parse_prefix("192.168.5.0/26"): UNREACHABLE,
+        parse_prefix("192.168.9.0/26"): BLACKHOLE,
+        parse_prefix("10.96.0.10"): via(addresses("10.77.0.2", "10.77.0.3"), "tunl0"),
+    }
+    felix = {parse_prefix("192.168.4.128/26"), parse_prefix("192.168.9.0/26")}
+    assert views.ip_route(views.route_rows(fib, IPV4, felix)) == (
+        "10.96.0.10 proto bird\n"
+        "\tnexthop via 10.77.0.2 dev tunl0 weight 1 onlink\n"
+        "\tnexthop via 10.77.0.3 dev tunl0 weight 1 onlink\n"
+        "192.168.4.64/26 via 10.77.0.17 dev tunl0 proto bird onlink\n"
+        "192.168.4.128/26 via 192.168.7.0 dev vxlan.calico proto 80 onlink\n"
+        "unreachable 192.168.5.0/26 proto bird\n"
+        "blackhole 192.168.9.0/26 proto 80\n"
+    )
+    assert views.ip_route(views.route_rows(FIB, IPV6)) == "blackhole fd00:1::/122 proto bird\n"
 
 
 def test_route_rows_are_those_of_ip_json() -> None:
-    rows = {row["dst"]: row for row in json.loads(json.dumps(views.route_rows(FIB)))}
+    rows = {row["dst"]: row for row in json.loads(json.dumps(views.route_rows(FIB, IPV4)))}
     assert rows["192.168.4.64/26"] == {
         "dst": "192.168.4.64/26", "gateway": "10.77.0.17", "protocol": "bird", "flags": [],
     }  # fmt: skip
@@ -116,7 +138,7 @@ def test_route_rows_are_those_of_ip_json() -> None:
 
 @given(st.permutations(list(FIB)))
 def test_the_order_of_programming_does_not_show(prefixes: list[Prefix]) -> None:
-    assert views.route_rows({prefix: FIB[prefix] for prefix in prefixes}) == views.route_rows(FIB)
+    assert views.route_rows({prefix: FIB[prefix] for prefix in prefixes}, IPV4) == views.route_rows(FIB, IPV4)
 
 
 STATUS = views.ClusterStatus(
@@ -125,7 +147,10 @@ STATUS = views.ClusterStatus(
     topology="full mesh",
     uptime=192.4,
     nodes=200,
+    routers=0,
     nodes_down=[],
+    routers_down=[],
+    notes={},
     shards=[
         views.ShardRow(index=0, pid=4712, up=True, nodes=100, sockets=19_900, memory_mb=60.4),
         views.ShardRow(index=1, pid=4713, up=True, nodes=100, sockets=19_900, memory_mb=158.6),
@@ -155,3 +180,30 @@ def test_cluster_status_names_nodes_that_are_down() -> None:
     one = views.cluster_status({**STATUS, "nodes_down": ["node-007"], "uptime": 9.9})
     assert "199/200 up; down: node-007\n" in one
     assert "up 9 s" in one
+
+
+def test_cluster_status_counts_routers_apart() -> None:
+    text = views.cluster_status({**STATUS, "routers": 3, "routers_down": ["tor"]})
+    assert "nodes     200/200 up\nrouters   2/3 up; down: tor\n" in text
+
+
+def test_cluster_status_says_what_is_wrong_with_whom() -> None:
+    notes = {f"BGPPeer/p{number}: no": ["node-001"] for number in range(6)}
+    notes["BGPPeer/p0: no"] = ["node-001", "node-002"]
+    text = views.cluster_status({**STATUS, "notes": notes})
+    assert "note      BGPPeer/p0: no (2 nodes)\nnote      BGPPeer/p1: no (node-001)\n" in text
+    assert "p4" in text
+    assert "p5" not in text
+    assert "          and 1 more\n" in text
+
+
+def test_events_are_in_their_order_whichever_node_they_are_of() -> None:
+    one = views.event_rows("a", [(NOON, Event("SessionUp", "Mesh_10_77_0_3")), (NOON + 90, Event("x", "y"))])
+    other = views.event_rows("b", [(NOON + 30, Event("NodeDown", "in use", warning=True))])
+    assert views.events([*one, *other], NOON + 100).splitlines() == [
+        "LAST SEEN       NODE  TYPE     REASON     MESSAGE",
+        "1 min 40 s ago  a     Normal   SessionUp  Mesh_10_77_0_3",
+        "1 min 10 s ago  b     Warning  NodeDown   in use",
+        "10 s ago        a     Normal   x          y",
+    ]
+    assert views.events([], NOON) == "No events.\n"

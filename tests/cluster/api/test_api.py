@@ -19,7 +19,8 @@ from cluster.api import rundir
 from cluster.api.control import NodeDown, NoSuchNode
 from cluster.api.server import serve
 from cluster.datastore.memory import MemoryStore
-from cluster.views import ClusterStatus, PeerRow, RouteRow
+from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
+from protocol.prefix import IPV4, IPV6
 from protocol.sync.errors import Unreachable
 from protocol.v3.codec import KINDS
 
@@ -31,11 +32,12 @@ class FakeControl:
 
     def __init__(self) -> None:
         self.down = trio.Event()
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, int, str]] = []
 
     async def status(self) -> ClusterStatus:
         return ClusterStatus(
             name="default", pid=os.getpid(), topology="full mesh", uptime=1.0, nodes=2, nodes_down=["node-002"],
+            routers=0, routers_down=[], notes={},
             shards=[views.ShardRow(index=0, pid=7, up=True, nodes=2, sockets=4, memory_mb=30.0)],
             sessions_expected=1, sessions_established=0, routes_expected=8, routes_programmed=4,
             convergence="not converged",
@@ -51,9 +53,9 @@ class FakeControl:
         if node != "node-001":
             raise NoSuchNode(f"no node {node!r} in this cluster")
 
-    async def birdc(self, node: str, command: str) -> str:
+    async def birdc(self, node: str, family: int, command: str) -> str:
         self._check(node)
-        self.asked.append((node, command))
+        self.asked.append((node, family, command))
         return (
             "0001 BIRD 1.6.8 ready.\n9001 syntax error\n"
             if command == "foo"
@@ -72,9 +74,16 @@ class FakeControl:
             )
         ]
 
-    async def ip_route(self, node: str) -> list[RouteRow]:
+    async def ip_route(self, node: str, family: int) -> list[RouteRow]:
         self._check(node)
+        if family == IPV6:
+            return [RouteRow(dst="fd00::40/122", gateway="fd00:77::11", protocol="bird", flags=[])]
         return [RouteRow(dst="192.168.4.64/26", gateway="10.77.0.17", protocol="bird", flags=[])]
+
+    async def events(self, node: str | None) -> list[EventRow]:
+        self._check(node or "node-001")
+        row = EventRow(time=1.0, node="node-001", type="Normal", reason="SessionUp", message="Mesh_10_77_0_2")
+        return [row] if node else [row, {**row, "node": "node-009"}]
 
     def request_down(self) -> None:
         self.down.set()
@@ -370,9 +379,27 @@ async def test_views_are_text_or_json(served: Served) -> None:
     json_only = {"Accept": "application/json"}
     assert (await client.get("/tortie/v1/status", headers=json_only)).json() == await control.status()
     routes = await client.get("/tortie/v1/nodes/node-001/routes", headers=json_only)
-    assert routes.json() == await control.ip_route("node-001")
+    assert routes.json() == await control.ip_route("node-001", IPV4)
     peers = await client.get("/tortie/v1/nodes/node-001/status", headers=json_only)
     assert peers.json() == await control.node_status("node-001")
+
+
+async def test_routes_are_of_one_family(served: Served) -> None:
+    path = "/tortie/v1/nodes/node-001/routes"
+    six = await served.client.get(f"{path}?family=6")
+    assert six.text == "fd00::40/122 via fd00:77::11 proto bird\n"
+    assert (await served.client.get(f"{path}?family=4")).text == (await served.client.get(path)).text
+    assert_status(await served.client.get(f"{path}?family=5"), 400, "BadRequest", "must be 4 or 6")
+
+
+async def test_events_of_one_and_of_all(served: Served) -> None:
+    json_only = {"Accept": "application/json"}
+    one = (await served.client.get("/tortie/v1/nodes/node-001/events", headers=json_only)).json()
+    assert one == await served.control.events("node-001")
+    everybody = (await served.client.get("/tortie/v1/events", headers=json_only)).json()
+    assert [row["node"] for row in everybody] == ["node-001", "node-009"]
+    text = (await served.client.get("/tortie/v1/events")).text
+    assert "SessionUp  Mesh_10_77_0_2" in text
 
 
 async def test_birdc(served: Served) -> None:
@@ -384,8 +411,10 @@ async def test_birdc(served: Served) -> None:
     odd = await served.client.post(path, content=b"\xff\x00")
     assert odd.status_code == 200
     assert served.control.asked == [
-        ("node-001", "show route for 10.0.0.1"), ("node-001", "foo"), ("node-001", "\ufffd\x00"),
+        ("node-001", IPV4, "show route for 10.0.0.1"), ("node-001", IPV4, "foo"), ("node-001", IPV4, "\ufffd\x00"),
     ]  # fmt: skip
+    await served.client.post(f"{path}?family=6", content="foo")
+    assert served.control.asked[-1] == ("node-001", IPV6, "foo")
     assert_status(await served.client.post(path, content="x" * 5000), 413, "RequestEntityTooLarge")
 
 

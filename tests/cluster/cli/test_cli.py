@@ -22,20 +22,24 @@ from cluster.api.control import NodeDown, NoSuchNode
 from cluster.api.server import serve
 from cluster.cli import down, main
 from cluster.datastore.memory import MemoryStore
-from cluster.views import ClusterStatus, PeerRow, RouteRow
+from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
+from protocol.prefix import IPV4
 
 REPLIES = {
     "show route for 10.0.0.1": "0001 BIRD 1.6.8 ready.\n8001 Network not in table\n",
     'show protocols "Mesh*"': "0001 BIRD 1.6.8 ready.\n2002-name\n1002-Mesh_10_77_0_2\n0000 \n",
     "foo": "0001 BIRD 1.6.8 ready.\n9001 No such command. Press `?' for help.\n",
+    "bird6: show route": "0001 BIRD 1.6.8 ready.\n1007-six\n0000 \n",
     "-x": "0001 BIRD 1.6.8 ready.\n9001 syntax error\n",
 }
 STATUS = ClusterStatus(
-    name="lab", pid=1, topology="full mesh", uptime=1.0, nodes=1, nodes_down=[], shards=[], sessions_expected=0,
-    sessions_established=0, routes_expected=1, routes_programmed=1, convergence="converged",
+    name="lab", pid=1, topology="full mesh", uptime=1.0, nodes=1, nodes_down=[], routers=0, routers_down=[],
+    notes={}, shards=[], sessions_expected=0, sessions_established=0, routes_expected=1, routes_programmed=1, convergence="converged",
 )  # fmt: skip
 PEERS = [PeerRow(address="10.77.0.2", type="global", state="up", since="12:00:00", info="Established")]
 ROUTES = [RouteRow(type="blackhole", dst="192.168.9.0/26", protocol="bird", flags=[])]
+ROUTES6 = [RouteRow(type="blackhole", dst="fd00::/122", protocol="bird", flags=[])]
+EVENTS = [EventRow(time=0.0, node="node-001", type="Warning", reason="NodeDown", message="in use")]
 
 
 class FakeControl:
@@ -51,17 +55,21 @@ class FakeControl:
     async def status(self) -> ClusterStatus:
         return STATUS
 
-    async def birdc(self, node: str, command: str) -> str:
+    async def birdc(self, node: str, family: int, command: str) -> str:
         self._check(node)
-        return REPLIES[command]
+        return REPLIES[command if family == IPV4 else f"bird6: {command}"]
 
     async def node_status(self, node: str) -> list[PeerRow]:
         self._check(node)
         return PEERS
 
-    async def ip_route(self, node: str) -> list[RouteRow]:
+    async def ip_route(self, node: str, family: int) -> list[RouteRow]:
         self._check(node)
-        return ROUTES
+        return ROUTES if family == IPV4 else ROUTES6
+
+    async def events(self, node: str | None) -> list[EventRow]:
+        self._check(node or "node-001")
+        return EVENTS if node else EVENTS * 2
 
     def request_down(self) -> None:
         self.down.set()
@@ -105,6 +113,9 @@ async def test_what_they_print(directory: str) -> None:
         shown = await run("birdc", "node-001", "show", "protocols", '"Mesh*"')
         assert (shown.stdout, shown.exit_code) == ("BIRD 1.6.8 ready.\nname\nMesh_10_77_0_2\n", 0)
         assert (await run("birdc", "node-001", 'show protocols "Mesh*"')).stdout == shown.stdout
+        assert (await run("ip", "-6", "route", "node-001")).stdout == "blackhole fd00::/122 proto bird\n"
+        assert (await run("birdc", "-6", "node-001", "show", "route")).stdout == "BIRD 1.6.8 ready.\nsix\n"
+        assert "node-001  Warning  NodeDown  in use\n" in (await run("events", "node-001")).stdout
 
 
 async def test_json(directory: str) -> None:
@@ -114,6 +125,7 @@ async def test_json(directory: str) -> None:
         text = (await run("ip", "route", "node-001", "--output", "json")).stdout
         assert json.loads(text) == ROUTES
         assert text.endswith("]\n")
+        assert json.loads((await run("events", "-o", "json")).stdout) == EVENTS * 2
 
 
 @pytest.mark.parametrize(
@@ -273,7 +285,7 @@ def test_a_directory_of_somebody_else(directory: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("status",), ("node", "status"), ("birdc",), ("ip", "route"), ("down",), ("get",), ("apply",), ("create",),
+        ("status",), ("events",), ("node", "status"), ("birdc",), ("ip", "route"), ("down",), ("get",), ("apply",), ("create",),
         ("replace",), ("delete",), ("patch",), ("label",),
     ],
 )  # fmt: skip
