@@ -8,6 +8,9 @@ IPAM and CNI need of a datastore; and ``Syncer``, which keeps a View true and is
                       ─► Call (the coordinator's) ─► handle(method, params), a task each ─► Return
     node tasks ─► get, list, create, update, delete ─► Channel ─► stream
 
+The blocks and workloads of other nodes are watched only while some Felix here routes to them (tunnels): the Syncer asks
+anew when pools say so.
+
 A snapshot replaces what the View holds when it is whole, and counts as the changes that make the difference: after a
 gap of any length a node sees states, never what happened in between. What a write changed is in the View, and
 ``changed`` has been told, when the write returns.
@@ -25,6 +28,7 @@ import attrs
 import trio
 
 from agents.channel import Channel
+from agents.felix.pools import ROUTING_KINDS, clusterwide
 from protocol.sync.errors import DatastoreError, RemoteProtocolError, to_fault
 from protocol.sync.messages import (
     NODE_KINDS,
@@ -194,6 +198,7 @@ class Syncer:
         self._changed = changed
         self._handle = handle
         self._channel = Channel(stream, Encoder(), self._received)
+        self._watched = Watch(frozenset())
         self._nursery: trio.Nursery
 
     async def run(self) -> str:
@@ -206,7 +211,8 @@ class Syncer:
 
     def watch(self, nodes: Iterable[str]) -> None:
         """Ask for all that a shard hosting these nodes needs. Asked again, it replaces what was asked before."""
-        self._channel.send(Watch(frozenset(nodes)))
+        self._watched = Watch(frozenset(nodes), self._watched.every_node)
+        self._channel.send(self._watched)
 
     async def report(self, subject: str, params: typing.Any = None) -> None:
         """Tell the coordinator, one way. Waits while too much is unsent."""
@@ -241,9 +247,18 @@ class Syncer:
                 case _:
                     raise RemoteProtocolError(f"{type(message).__name__} from the datastore")
         if changed:
+            self._look_around(changed)
             self._changed([*changed])
         if self._view.in_sync:
             self.in_sync.set()
+
+    def _look_around(self, changed: Iterable[Key]) -> None:
+        """Watch every node from when Felix routes to them until it does not."""
+        if any(key[0] in ROUTING_KINDS for key in changed):
+            every_node = clusterwide(self._view)
+            if every_node is not self._watched.every_node:
+                self._watched = attrs.evolve(self._watched, every_node=every_node)
+                self._channel.send(self._watched)
 
     async def _answer(self, call: Call) -> None:
         try:

@@ -12,7 +12,7 @@ ten times while the shard was busy goes out once. A feed with more than ``limit`
 snapshot instead. So a shard that is slow, stopped or dead costs the others nothing, and itself a bounded amount.
 
 Encode once: a document of a shared kind is packed for the first shard that needs it, the others get the same bytes;
-a document that belongs to one node goes to the one shard that hosts it.
+a document that belongs to one node goes to the one shard that hosts it, and to those that watch every node.
 
 A shard's writes are answered in the order they came, each after the changes that it made.
 
@@ -61,6 +61,7 @@ class Fanout:
         self.limit = limit
         self._feeds: list[Feed] = []
         self._hosts: dict[str, list[Feed]] = {}  # node -> the feeds that watch it
+        self._everywhere: list[Feed] = []  # the feeds that watch every node
         self._packed: dict[Key, bytes] = {}  # documents of SHARED_KINDS as they are now
         self._stop = store.watch(self._changed)
 
@@ -68,13 +69,19 @@ class Fanout:
         """``wake`` is called when the feed has something to send, which it has at once."""
         feed = Feed(self, watch, wake)
         self._feeds.append(feed)
-        for node in sorted(watch.nodes):
-            self._hosts.setdefault(node, []).append(feed)
+        if watch.every_node:
+            self._everywhere.append(feed)
+        else:
+            for node in sorted(watch.nodes):
+                self._hosts.setdefault(node, []).append(feed)
         wake()
         return feed
 
     def close(self, feed: Feed) -> None:
         self._feeds.remove(feed)
+        if feed.watch.every_node:
+            self._everywhere.remove(feed)
+            return
         for node in feed.watch.nodes:
             hosts = self._hosts[node]
             hosts.remove(feed)
@@ -112,6 +119,8 @@ class Fanout:
             for node in nodes:
                 for feed in self._hosts.get(node, ()):
                     feed.add(change.key)
+            for feed in self._everywhere:
+                feed.add(change.key)
 
 
 class Feed:

@@ -108,6 +108,10 @@ def _settings(own: FelixConfigurationSpec, default: FelixConfigurationSpec) -> F
     return FelixSettings(classes=frozenset(classes))
 
 
+ROUTING_KINDS = frozenset({IPPool.kind, FelixConfiguration.kind})
+"""What ``clusterwide`` follows from."""
+
+
 def clusterwide(view: ResourceView) -> bool:
     """Whether some Felix routes to blocks of other nodes."""
     pools = pool_classes(cast("Iterable[IPPool]", view.all(IPPool.kind).values()))

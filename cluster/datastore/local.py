@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import attrs
 import trio
 
+from agents.felix.pools import ROUTING_KINDS, clusterwide
 from agents.syncer import Datastore, Resources, View
 from cluster.datastore.memory import Change, MemoryStore
 from protocol.sync.messages import NODE_KINDS, SHARED_KINDS, Deltas, InSync, Snapshot, Watch
@@ -50,6 +52,18 @@ def follow(
     """Bring ``view`` to what a shard hosting ``nodes`` watches, and keep it there. Returns what ends it."""
     watch = Watch(frozenset(nodes))
 
+    def look() -> list[Key]:
+        """All there is; and all of every node, if that turns out to be wanted."""
+        nonlocal watch
+        documents = [document for kind in sorted(SHARED_KINDS | NODE_KINDS) for document in store.list(kind)]
+        view.apply(Snapshot(store.revision, tuple(filter(watch.wants, documents))))
+        keys = view.apply(InSync(store.revision))
+        every_node = clusterwide(view)
+        if every_node is watch.every_node:
+            return keys
+        watch = attrs.evolve(watch, every_node=every_node)
+        return keys + look()
+
     def apply(change: Change) -> None:
         if change.new is not None and watch.wants(change.new):
             keys = view.apply(Deltas(change.revision, (change.new,), ()))
@@ -57,12 +71,12 @@ def follow(
             keys = view.apply(Deltas(change.revision, (), (change.key,)))
         else:
             return
+        if change.key[0] in ROUTING_KINDS and clusterwide(view) is not watch.every_node:
+            keys += look()
         if keys:
             changed(keys)
 
-    documents = [document for kind in sorted(SHARED_KINDS | NODE_KINDS) for document in store.list(kind)]
-    view.apply(Snapshot(store.revision, tuple(filter(watch.wants, documents))))
-    keys = view.apply(InSync(store.revision))
+    keys = look()
     if keys:
         changed(keys)
     return store.watch(apply)

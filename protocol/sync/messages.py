@@ -40,7 +40,7 @@ SHARED_KINDS = frozenset(
 """Watched by every shard."""
 
 NODE_KINDS = frozenset({"BlockAffinity", "WorkloadEndpoint"})
-"""Watched by the shard that hosts the node in ``spec.node``. IPAM's blocks and handles are not watched: they are
+"""Watched by the shard that hosts the node in ``spec.node``, and by one whose Felixes route to all. IPAM's blocks and handles are not watched: they are
 read when they are needed, by whoever is going to write them."""
 
 
@@ -58,11 +58,16 @@ def node_of(document: Document) -> str:
 
 @attrs.frozen
 class Watch:
+    """``every_node``: NODE_KINDS of all nodes, hosted or not, because routes to their workloads are made here."""
+
     nodes: frozenset[str]
+    every_node: bool = False
 
     def wants(self, document: Document) -> bool:
         kind = document["kind"]
-        return kind in SHARED_KINDS or (kind in NODE_KINDS and node_of(document) in self.nodes)
+        if kind in SHARED_KINDS:
+            return True
+        return kind in NODE_KINDS and (self.every_node or node_of(document) in self.nodes)
 
 
 @attrs.frozen

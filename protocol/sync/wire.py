@@ -60,7 +60,7 @@ class Encoder:
             case Report():
                 return pack((_REPORT, message.subject, message.params))
             case Watch():
-                return pack((_WATCH, sorted(message.nodes)))
+                return pack((_WATCH, sorted(message.nodes), message.every_node))
 
     def document(self, document: Document) -> bytes:
         """A piece for ``snapshot`` and ``deltas``."""
@@ -203,9 +203,9 @@ def _in_sync(frame: list[Any]) -> Message | None:
 
 
 def _watch(frame: list[Any]) -> Message | None:
-    if len(frame) != 2 or type(frame[1]) is not list or not all(type(node) is str for node in frame[1]):
+    if len(frame) != 3 or type(frame[1]) is not list or type(frame[2]) is not bool:
         return None
-    return Watch(frozenset(frame[1]))
+    return Watch(frozenset(frame[1]), frame[2]) if all(type(node) is str for node in frame[1]) else None
 
 
 def _report(frame: list[Any]) -> Message | None:

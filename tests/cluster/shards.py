@@ -46,12 +46,12 @@ def contents(view: View) -> dict[Key, Resource]:
     return {key: resource for kind in KINDS for key, resource in view.all(kind).items()}
 
 
-def expected(store: MemoryStore, nodes: Iterable[str]) -> dict[Key, Resource]:
+def expected(store: MemoryStore, nodes: Iterable[str], *, every_node: bool = False) -> dict[Key, Resource]:
     """The contract's filter, said again."""
     shared = "Node", "IPPool", "IPReservation", "IPAMConfiguration", "BGPConfiguration", "BGPPeer"
     everything = [decode(document) for kind in shared for document in store.list(kind)]
     for kind in "BlockAffinity", "WorkloadEndpoint":
-        everything += [decode(doc) for doc in store.list(kind) if doc["spec"]["node"] in nodes]
+        everything += [decode(doc) for doc in store.list(kind) if every_node or doc["spec"]["node"] in nodes]
     return {resource.key: resource for resource in everything}
 
 

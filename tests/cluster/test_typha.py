@@ -29,7 +29,7 @@ from tests.cluster.shards import (
     serving,
     unasked,
 )
-from tests.strategies.sync import affinity, node
+from tests.strategies.sync import affinity, node, pool
 
 
 async def test_the_datastore_over_a_stream() -> None:
@@ -46,6 +46,20 @@ async def test_the_view_has_what_a_write_changed_when_it_returns() -> None:
         assert shard.view.get("BlockAffinity", "a") == made
         await shard.syncer.delete(made)
         assert shard.view.get("BlockAffinity", "a") is None
+
+
+async def test_a_shard_watches_every_node_while_felix_routes_to_them() -> None:
+    mine, other = affinity("a", "ant"), affinity("b", "bee")
+    async with serving(mine, other, pool(tunnel=False)) as cluster:
+        shard = cluster.shard(["ant"])
+        await shard.syncer.in_sync.wait()
+        for tunnel, seen in [(False, {"a"}), (True, {"a", "b"}), (True, {"a", "b"}), (False, {"a"})]:
+            put(cluster.store, pool(tunnel=tunnel))
+            await wait_all_tasks_blocked()
+            assert {name for _, _, name in shard.view.all("BlockAffinity")} == seen
+            made = await shard.syncer.create(affinity("c", "ant"))
+            assert shard.view.get("BlockAffinity", "c") == made
+            await shard.syncer.delete(made)
 
 
 @pytest.mark.slow

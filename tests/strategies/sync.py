@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from protocol.sync.messages import Call, Deltas, InSync, Message, Report, Return, Snapshot, Watch
 from protocol.v3.ipam import BlockAffinity, BlockAffinitySpec, IPAMHandle, IPAMHandleSpec
+from protocol.v3.ippool import IPPool, IPPoolSpec
 from protocol.v3.metadata import Metadata, Resource
 from protocol.v3.node import Node
 from protocol.v3.workload import WorkloadEndpoint, WorkloadEndpointSpec
@@ -14,6 +15,7 @@ NODES = ("ant", "bee", "cat")
 
 nodes = st.sampled_from(NODES)
 node_sets = st.frozensets(nodes)
+watches = st.builds(Watch, node_sets, st.booleans())
 
 
 def node(name: str, **labels: str) -> Node:
@@ -33,6 +35,12 @@ def endpoint(name: str, node: str, namespace: str = "default") -> WorkloadEndpoi
     )
 
 
+def pool(*, tunnel: bool) -> IPPool:
+    """With a tunnel, Felix routes to other nodes."""
+    mode = "Always" if tunnel else "Never"
+    return IPPool(Metadata("pool"), spec=IPPoolSpec(cidr="192.168.0.0/16", vxlan_mode=mode))
+
+
 def handle(name: str) -> IPAMHandle:
     return IPAMHandle(Metadata(name), spec=IPAMHandleSpec(handle_id=name))
 
@@ -44,6 +52,7 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     st.builds(affinity, names, nodes),
     st.builds(endpoint, names, nodes, names),
     st.builds(handle, names),  # watched by nobody
+    st.builds(pool, tunnel=st.booleans()),
 )
 
 writes = st.tuples(st.sampled_from(("put", "put", "delete")), resources)
@@ -65,7 +74,7 @@ documents = st.fixed_dictionaries({"kind": _text, "metadata": _metadata}, option
 _many_documents = st.lists(documents, max_size=3).map(tuple)
 
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Watch, st.frozensets(_text, max_size=3)),
+    st.builds(Watch, st.frozensets(_text, max_size=3), st.booleans()),
     st.builds(Snapshot, _revisions, _many_documents),
     st.builds(InSync, _revisions),
     st.builds(
