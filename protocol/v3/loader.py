@@ -10,7 +10,7 @@ A document is a resource, a list of them (YAML or JSON), a ``v1`` ``List`` or a 
 metadata (resourceVersion, uid, creationTimestamp, generation, managedFields) is accepted, because people save what they got,
 and dropped, because loading creates. A namespaced resource without a namespace goes to ``default``.
 
-Left out: standard input itself, which the caller reads; sub-directories.
+Left out: standard input itself, which the caller reads.
 
 Follows calicoctl's file commands, but for reading on after an error.
 """
@@ -25,6 +25,7 @@ import attrs
 
 from protocol.v3 import foreign, rules, yamltree
 from protocol.v3.codec import KINDS, Resource
+from protocol.v3.lint import lint
 from protocol.v3.metadata import Key
 from protocol.v3.reading import Made
 from protocol.v3.rules import Fault, format_path
@@ -82,42 +83,51 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
 
 
-def load(sources: Sequence[str], stdin: bytes = b"") -> Loaded:
-    """Reads files, directories (their ``*.yaml``, ``*.yml`` and ``*.json``, sorted) and ``-``, whose bytes are ``stdin``.
+def load(
+    sources: Sequence[str], stdin: bytes = b"", *, recursive: bool = False, linted: bool = False
+) -> Loaded:
+    """Reads files, directories (their ``*.yaml``, ``*.yml`` and ``*.json``, sorted; those of all directories below when
+    ``recursive``) and ``-``, whose bytes are ``stdin``.
 
-    Raises ManifestError, also for files that cannot be read.
+    ``linted`` warns of what is surely wrong if this is a whole cluster. Raises ManifestError, also for files that
+    cannot be read.
     """
-    return _load(_texts(sources, stdin), created=True)
+    return _load(_texts(sources, stdin, recursive=recursive), created=True, linted=linted)
 
 
 def load_for_cluster(
-    sources: Sequence[str], stdin: bytes = b"", *, namespace: str = DEFAULT_NAMESPACE
+    sources: Sequence[str],
+    stdin: bytes = b"",
+    *,
+    namespace: str = DEFAULT_NAMESPACE,
+    recursive: bool = False,
 ) -> Loaded:
     """The same for a cluster that has resources already: what a document needs or collides with may be there, so each
     must only be right by itself, and a ``resourceVersion`` says which state of it is meant. ``namespace`` is where
     resources are that do not say it.
     """
-    return _load(_texts(sources, stdin), created=False, namespace=namespace)
+    return _load(_texts(sources, stdin, recursive=recursive), created=False, namespace=namespace)
 
 
-def _texts(sources: Sequence[str], stdin: bytes) -> Iterator[tuple[str, str | Problem]]:
+def _texts(sources: Sequence[str], stdin: bytes, *, recursive: bool) -> Iterator[tuple[str, str | Problem]]:
     for source in sources:
         if source == STDIN:
             yield "<stdin>", _decode("<stdin>", stdin)
         else:
-            yield from ((str(path), _read(path)) for path in _files(Path(source)))
+            yield from ((str(path), _read(path)) for path in _files(Path(source), recursive))
 
 
-def parse(text: str, name: str = "<text>") -> Loaded:
+def parse(text: str, name: str = "<text>", *, linted: bool = False) -> Loaded:
     """The same for a text in hand; ``name`` stands for the file in messages."""
-    return _load([(name, text)], created=True)
+    return _load([(name, text)], created=True, linted=linted)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, recursive: bool) -> list[Path]:
     """The file itself, or the manifests of a directory; the directory when it has none, to be complained of."""
     try:
         if path.is_dir():
-            return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) or [path]
+            inside = path.rglob("*") if recursive else path.iterdir()
+            return sorted(file for file in inside if file.suffix in SUFFIXES) or [path]
     except (OSError, ValueError):
         pass  # reading it will fail too, and say why
     return [path]
@@ -208,7 +218,11 @@ class _Entry:
 
 
 def _load(
-    texts: Iterable[tuple[str, str | Problem]], *, created: bool, namespace: str = DEFAULT_NAMESPACE
+    texts: Iterable[tuple[str, str | Problem]],
+    *,
+    created: bool,
+    linted: bool = False,
+    namespace: str = DEFAULT_NAMESPACE,
 ) -> Loaded:
     files: dict[str, int] = {}  # for the order of the report
     problems: list[Problem] = []
@@ -247,11 +261,10 @@ def _load(
 
     if problems:
         raise ManifestError(in_order(problems), in_order(warnings))
-    return Loaded(
-        tuple(resource for resource in resources if isinstance(resource, Resource)),
-        tuple(entry.place for entry in entries),
-        tuple(in_order(warnings)),
-    )
+    valid = tuple(resource for resource in resources if isinstance(resource, Resource))
+    for remark in lint(valid) if linted else ():
+        warnings.append(entries[remark.index].problem(remark.path, remark.message))
+    return Loaded(valid, tuple(entry.place for entry in entries), tuple(in_order(warnings)))
 
 
 def _candidates(file: str, text: str) -> Iterator[_Candidate | Problem]:

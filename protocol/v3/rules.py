@@ -321,8 +321,6 @@ def _check_router(spec: RouterSpec) -> Iterator[Fault]:
         path = ("spec", "neighbors", index)
         if [neighbor.peer_ip, neighbor.node_selector, neighbor.router_selector].count("") != 2:
             yield Fault(path, "must have exactly one of peerIP, nodeSelector, routerSelector")
-        if neighbor.peer_ip and neighbor.as_number is None:
-            yield Fault((*path, "asNumber"), "required with peerIP: there may be no resource to tell it")
         if neighbor.peer_ip and as_address(neighbor.peer_ip).version not in families:
             yield Fault((*path, "peerIP"), "of a family that the router has no address of")
         if neighbor.route_reflector_client and not spec.route_reflector_cluster_id:
