@@ -16,7 +16,7 @@ import click
 from cluster.api import names
 from cluster.cli import client
 from cluster.cli.client import Denied, Session
-from cluster.cli.words import Failed, Outcome, namespace_option, tell, tell_replaced
+from cluster.cli.words import Failed, Outcome, tell, tell_replaced
 
 RETRIES = 5
 """Times that apply starts over with a resource which somebody else creates or deletes meanwhile: calicoctl's."""
@@ -33,7 +33,7 @@ def files_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @files_option
-@namespace_option
+@client.namespace_option
 @client.name_option
 def apply(files: tuple[str, ...], namespace: str, name: str) -> None:
     """Create what is not there, and replace what is.
@@ -51,7 +51,7 @@ def apply(files: tuple[str, ...], namespace: str, name: str) -> None:
 @click.command()
 @files_option
 @click.option("--skip-exists", is_flag=True, help="Take a resource that exists already for created.")
-@namespace_option
+@client.namespace_option
 @client.name_option
 def create(files: tuple[str, ...], skip_exists: bool, namespace: str, name: str) -> None:
     """Create resources that are not there yet.
@@ -74,7 +74,7 @@ def create(files: tuple[str, ...], skip_exists: bool, namespace: str, name: str)
 
 @click.command()
 @files_option
-@namespace_option
+@client.namespace_option
 @client.name_option
 def replace(files: tuple[str, ...], namespace: str, name: str) -> None:
     """Replace resources that are there.

@@ -50,6 +50,13 @@ def name_option(command: _Function) -> _Function:
     return option(command)
 
 
+def namespace_option(command: _Function) -> _Function:
+    """``-n``: for kinds that are in namespaces."""
+    return click.option(
+        "-n", "--namespace", default="", metavar="NS", help="Namespace of the resource (default: default)."
+    )(command)
+
+
 def output_option(command: _Function) -> _Function:
     """``-o``: for people or for programs."""
     choice = click.Choice(["table", "json"])

@@ -7,7 +7,7 @@ import click
 from cluster.cli import client
 from cluster.cli.apply import files_option, path_of, read
 from cluster.cli.client import Denied, Session
-from cluster.cli.words import Failed, Outcome, kind_of, namespace_option, tell_deleted
+from cluster.cli.words import Failed, Outcome, kind_of, tell_deleted
 
 
 @click.command()
@@ -17,7 +17,7 @@ from cluster.cli.words import Failed, Outcome, kind_of, namespace_option, tell_d
 @click.option(
     "-s", "--skip-not-exists", is_flag=True, help="Take a resource that does not exist for deleted."
 )
-@namespace_option
+@client.namespace_option
 @client.name_option
 def delete(
     *,

@@ -10,7 +10,7 @@ import click
 from cluster.api import names
 from cluster.cli import client, tables
 from cluster.cli.client import Denied, Session
-from cluster.cli.words import Failed, kind_of, namespace_option, reason
+from cluster.cli.words import Failed, kind_of, reason
 
 _COLUMNS = "custom-columns"
 
@@ -23,7 +23,7 @@ _COLUMNS = "custom-columns"
     help="ps, wide, yaml, json or custom-columns=A,B.",
 )  # fmt: skip
 @click.option("-A", "--all-namespaces", is_flag=True, help="Of all namespaces.")
-@namespace_option
+@client.namespace_option
 @client.name_option
 def get(
     *, kind: str, resources: tuple[str, ...], output: str, all_namespaces: bool, namespace: str, name: str

@@ -11,7 +11,7 @@ import click
 
 from cluster.cli import client
 from cluster.cli.client import Denied, Session
-from cluster.cli.words import Failed, kind_of, namespace_option, reason
+from cluster.cli.words import Failed, kind_of, reason
 
 _TYPES = {
     "strategic": "application/strategic-merge-patch+json",
@@ -30,7 +30,7 @@ RETRIES = 5
     "-t", "--type", "type_", type=click.Choice([*_TYPES]), default="strategic", show_default=True,
     help="How the patch is meant.",
 )  # fmt: skip
-@namespace_option
+@client.namespace_option
 @client.name_option
 def patch(*, kind: str, resource: str, text: str, type_: str, namespace: str, name: str) -> None:
     """Change a part of one resource.
@@ -59,7 +59,7 @@ def patch(*, kind: str, resource: str, text: str, type_: str, namespace: str, na
 @click.argument("label", metavar="KEY=VALUE|KEY")
 @click.option("--overwrite", is_flag=True, help="Replace the value of a label that is there.")
 @click.option("--remove", is_flag=True, help="Remove the label KEY.")
-@namespace_option
+@client.namespace_option
 @client.name_option
 def label(
     *, kind: str, resource: str, label: str, overwrite: bool, remove: bool, namespace: str, name: str

@@ -9,16 +9,13 @@ What comes from a file is told with its place; calicoctl does not have one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from cluster.api import names
 from cluster.api.names import Name
 from cluster.cli.client import Denied
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Failed(click.ClickException):
@@ -113,10 +110,3 @@ def tell_deleted(outcome: Outcome) -> None:
     if outcome.errors:
         kind = f"'{outcome.kind}' " if outcome.kind else ""
         raise Failed("\n".join(f"Failed to delete {kind}resource: {error}" for error in outcome.errors))
-
-
-def namespace_option(command: _Function) -> _Function:
-    """``-n``: for kinds that are in namespaces."""
-    return click.option(
-        "-n", "--namespace", default="", metavar="NS", help="Namespace of the resource (default: default)."
-    )(command)

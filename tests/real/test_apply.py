@@ -1,0 +1,100 @@
+"""Resources of a running cluster change, and the cluster follows: real processes, real TCP, the command line."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.clusters import PATIENCE, Start, Up
+
+pytestmark = pytest.mark.slow
+
+MANIFEST = """
+apiVersion: projectcalico.org/v3
+kind: BGPFilter
+metadata: {name: nothing-of-node-004}
+spec:
+  importV4: [{cidr: %s, matchOperator: Equal, action: Reject}]
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: to-the-reflector}
+spec: {nodeSelector: '!has(reflector)', peerSelector: has(reflector), filters: [nothing-of-node-004]}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {nodeToNodeMeshEnabled: false}
+"""
+
+
+def done(up: Up, *command: str) -> str:
+    answer = up.ask(*command)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def resources(up: Up, *command: str) -> Any:
+    return json.loads(done(up, "get", *command, "-o", "json"))
+
+
+def revision(up: Up) -> str:
+    found: str = resources(up, "nodes")["metadata"]["resourceVersion"]
+    return found
+
+
+def settled(up: Up) -> str:
+    """The status when the cluster has converged on what the datastore asks for now."""
+    deadline = time.monotonic() + PATIENCE
+    while "FIBs are exactly what the datastore asks for" not in (status := done(up, "status")):
+        assert time.monotonic() < deadline, status
+    return status
+
+
+def block_of(up: Up, node: str) -> str:
+    (line,) = [line for line in done(up, "ip", "route", node).splitlines() if line.startswith("blackhole")]
+    return line.split()[1]
+
+
+def test_from_a_mesh_to_a_reflector_and_a_pool_that_goes(start: Start, tmp_path: Path) -> None:
+    up = start("--nodes", "4")
+    up.read_until("next: ")
+    assert "sessions  6/6 Established" in settled(up)
+    block = block_of(up, "node-004")
+    manifest = tmp_path / "reflector.yaml"
+    manifest.write_text(MANIFEST % block)
+
+    patch = '{"spec": {"bgp": {"routeReflectorClusterID": "224.0.0.1"}}}'
+    assert done(up, "patch", "node", "node-001", "-p", patch) == "Successfully patched 1 'Node' resource\n"
+    assert "Successfully set label" in done(up, "label", "node", "node-001", "reflector=yes")
+    assert done(up, "apply", "-f", str(manifest)) == "Successfully applied 3 resource(s)\n"
+    assert "sessions  3/3 Established" in settled(up)
+    for node in ("node-001", "node-002"):  # a peering's filters hold at both of its ends
+        assert block not in done(up, "ip", "route", node)
+
+    before = revision(up)
+    assert done(up, "apply", "-f", str(manifest)) == "Successfully applied 3 resource(s)\n"
+    assert revision(up) == before, "applied twice is applied once"
+
+    change = '{"spec": {"importV4": []}}'
+    done(up, "patch", "bgpfilter", "nothing-of-node-004", "-p", change)
+    settled(up)
+    assert f"{block} via" in done(up, "ip", "route", "node-002"), "a changed filter lets it in"
+
+    pods = [pod["spec"]["ipNetworks"] for pod in resources(up, "wep")["items"]]
+    assert (
+        done(up, "delete", "ippool", "default-ipv4-ippool") == "Successfully deleted 1 'IPPool' resource(s)\n"
+    )
+    settled(up)
+    routes = done(up, "ip", "route", "node-003")
+    assert "blackhole" not in routes, "no block is anybody's any more"
+    assert " via " not in routes, "and nobody announces one"
+    assert routes.count("scope link") == 2, "its own pods are there, with their addresses"
+    assert [pod["spec"]["ipNetworks"] for pod in resources(up, "wep")["items"]] == pods
+
+    up.process.terminate()
+    assert up.end() == 0
