@@ -153,6 +153,8 @@ class UpdateGroup:
         other.left(peer)
         peer.end_of_rib_owed = end_of_rib_owed
         self.members[peer] = None
+        missing = len(other.adj_rib_out) - len(self.adj_rib_out)
+        self.adj_rib_out += [{} for _ in range(missing)]  # IDs that were used there alone
         for path_id, table in enumerate(self.adj_rib_out):
             holds[path_id] = dict.fromkeys(table, False) | holds.get(path_id, {})
         for path_id, of_id in holds.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import attrs
 import pytest
 from hypothesis import settings
@@ -9,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agents.speaker import groups
-from agents.speaker.decision import PREFERENCE_BGP, PREFERENCE_STATIC, Path
-from agents.speaker.groups import UpdateGroup
+from agents.speaker.config import ExportPolicy
+from agents.speaker.decision import PREFERENCE_BGP, PREFERENCE_STATIC, Path, PathKey, RouteSource
+from agents.speaker.groups import BEST, UpdateGroup
 from agents.speaker.links import HIGH_WATER, Link
 from agents.speaker.peer import Peer
-from agents.speaker.policy import ExportClass, may_tell, rewrite
+from agents.speaker.policy import Exporter, ExportClass
 from protocol.bgp.attributes import Attributes
 from protocol.bgp.messages import Update
 from protocol.bgp.wire import Codec, split
@@ -22,23 +25,31 @@ from tests.strategies.speaker import LOCAL_AS, as_path, block, host, neighbour
 
 PREFIXES = [block(number) for number in range(6)]
 REFUSED = PREFIXES[5]
+POLICY = ExportPolicy(pools=tuple(PREFIXES[:5]))
 CLASS = ExportClass(
-    internal=True, local_as=LOCAL_AS, local_address=host(9), rr_client=True, cluster_id=Address(b"\1\1\1\1")
-)
+    internal=True, local_as=LOCAL_AS, local_address=host(9), rr_client=True, cluster_id=Address(b"\1\1\1\1"),
+    add_path=True,
+)  # fmt: skip
+
+View = dict[tuple[int, Prefix], Attributes]
+"""By path ID and prefix."""
 
 
 @attrs.define
 class Member:
     """What one neighbour heard since its session came up."""
 
-    view: dict[Prefix, Attributes] = attrs.field(factory=dict)
+    view: View = attrs.field(factory=dict)
     ends_of_rib: int = 0
     announced: int = 0
     withdrawn: int = 0
 
+    def routes(self) -> Counter[tuple[Prefix, Attributes]]:
+        return Counter((prefix, said) for (_, prefix), said in self.view.items())
 
-def accepts(prefix: Prefix) -> bool:
-    return prefix != REFUSED
+    @property
+    def prefixes(self) -> set[Prefix]:
+        return {prefix for _, prefix in self.view}
 
 
 @attrs.define
@@ -50,12 +61,16 @@ class World:
     heard: dict[Peer, Member] = attrs.field(factory=dict)
     sent: list[tuple[Peer, bytes]] = attrs.field(factory=list)
     group: UpdateGroup = attrs.field(init=False)
-    best: dict[Prefix, Path] = attrs.field(factory=dict)
+    paths: dict[PathKey, dict[Prefix, Path]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.group = UpdateGroup(
-            self.key, family=IPV4, router_id=host(9), priority=1024, codec=self.codec, send=self._send
-        )
+        self.group = self.new_group(self.key)
+
+    def new_group(self, key: ExportClass) -> UpdateGroup:
+        return UpdateGroup(key, self.exporter(key), family=IPV4, codec=self.codec, send=self._send)
+
+    def exporter(self, key: ExportClass) -> Exporter:
+        return Exporter(key, POLICY, router_id=host(9), intern=self.codec.attributes.intern)
 
     def _send(self, peer: Peer, data: bytes, announced: int, withdrawn: int) -> None:
         member = self.heard[peer]
@@ -67,38 +82,54 @@ class World:
         for frame in frames:
             update = self.codec.decode(frame)
             assert isinstance(update, Update)
-            if update.is_end_of_rib:
+            if not update.nlri and not update.withdrawn:
                 member.ends_of_rib += 1
                 assert member.view == self.owed_to(peer), "End-of-RIB comes after the routes of the moment"
             for prefix in update.withdrawn:
-                assert prefix in member.view, "a withdrawal of what it was never told"
-                del member.view[prefix]
+                assert (update.path_id, prefix) in member.view, "a withdrawal of what it was never told"
+                del member.view[update.path_id, prefix]
             if update.attributes is not None:
-                member.view.update(dict.fromkeys(update.nlri, update.attributes))
+                for prefix in update.nlri:
+                    member.view[update.path_id, prefix] = update.attributes
             counted[0] += len(update.nlri)
             counted[1] += len(update.withdrawn)
         assert counted == [announced, withdrawn]
 
-    def owed_to(self, peer: Peer) -> dict[Prefix, Attributes]:
+    def owed_to(self, peer: Peer) -> View:
         return {
-            prefix: said for prefix, (said, source) in self.group.adj_rib_out.items() if source is not peer
+            (path_id, prefix): said
+            for path_id, table in enumerate(self.group.adj_rib_out)
+            for prefix, (said, source) in table.items()
+            if source is not peer
         }
 
-    def route(self, prefix: Prefix, source: Peer | None, said: Attributes | None) -> None:
-        """This is the best route now, or there is none; the source's Adj-RIB-In follows."""
-        old = self.best.pop(prefix, None)
-        if old is not None and old.peer is not None and old.peer is not source:
-            del old.peer.adj_rib_in[prefix]
-        if said is None:
-            if old is not None and old.peer is source and source is not None:
-                del source.adj_rib_in[prefix]
-            path = None
-        else:
+    def exportable(self, peer: Peer) -> Counter[tuple[Prefix, Attributes]]:
+        """From scratch: every path that may be told, or the best alone, but for the member's own."""
+        exporter = self.exporter(self.group.key)
+        return Counter(
+            (prefix, said)
+            for paths in self.paths.values()
+            for prefix, path in paths.items()
+            if path.peer is not peer and (said := exporter.export(prefix, path)) is not None
+        )
+
+    def route(self, prefix: Prefix, source: Peer | None, said: Attributes | None, path_id: int = 0) -> None:
+        """This is the path of that source now, or there is none. Without add-path it is the best, whosever it is."""
+        key: PathKey = (source or RouteSource.STATIC, path_id)
+        if not self.key.add_path:
+            key = (RouteSource.STATIC, 0)
+        mine = self.paths.setdefault(key, {})
+        path = mine.pop(prefix, None)
+        if said is None and path is None:
+            return
+        path = None
+        if said is not None:
             preference = PREFERENCE_STATIC if source is None else PREFERENCE_BGP
-            path = self.best[prefix] = Path(source, self.codec.attributes.intern(said), (), preference)
+            path = Path(source, self.codec.attributes.intern(said), (), preference, path_id)
+            mine[prefix] = path
             if source is not None:
-                source.adj_rib_in[prefix] = path.attributes
-        self.group.note((prefix,), path)
+                (source.more(path_id) if path_id else source.adj_rib_in)[prefix] = path.attributes
+        self.group.note(key if self.key.add_path else BEST, (prefix,), path)
 
     def join(self, peer: Peer) -> Member:
         peer.up = True
@@ -112,11 +143,13 @@ class World:
         peer.link = None
         del self.heard[peer]
         self.group.left(peer)
-        for prefix in [prefix for prefix, path in self.best.items() if path.peer is peer]:
-            self.route(prefix, peer, None)
+        for paths in list(self.paths.values()):
+            for prefix, path in list(paths.items()):
+                if path.peer is peer:
+                    self.route(prefix, peer, None, path.path_id)
 
     def flush(self) -> None:
-        self.group.flush(accepts)
+        self.group.flush()
 
     def drain(self) -> None:
         for peer in self.heard:
@@ -137,33 +170,35 @@ ATTRIBUTES = [
 class UpdateGroupMachine(RuleBasedStateMachine):
     """Members 0-2 are clients, 3 is an iBGP neighbour of another group, 4 an eBGP neighbour of another."""
 
-    clients = True
+    key = CLASS
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(CLASS if self.clients else attrs.evolve(CLASS, rr_client=False, cluster_id=None))
+        self.world = World(self.key)
         self.peers = [neighbour(number) for number in range(4)] + [neighbour(4, peer_as=1)]
         for peer in self.peers[3:]:
             peer.up = True
         self.just_left: set[Peer] = set()
         """A new session takes an exchange of OPENs, and there is a flush after every batch of events."""
+        self.most = 1
+        """Paths that a prefix ever had at a time."""
 
     members = st.integers(0, 2)
+    sources = st.sampled_from((None, 0, 1, 2, 3, 4))
+    path_ids = st.integers(0, 1)
 
     @rule(
-        prefix=st.sampled_from(PREFIXES),
-        source=st.sampled_from((None, 0, 1, 2, 3, 4)),
-        said=st.sampled_from(ATTRIBUTES),
+        prefix=st.sampled_from(PREFIXES), source=sources, said=st.sampled_from(ATTRIBUTES), path_id=path_ids
     )
-    def announce(self, prefix: Prefix, source: int | None, said: Attributes) -> None:
+    def announce(self, prefix: Prefix, source: int | None, said: Attributes, path_id: int) -> None:
         peer = None if source is None else self.peers[source]
         if peer is None or peer.up:
-            self.world.route(prefix, peer, said)
+            self.world.route(prefix, peer, said, path_id)
+        self.most = max(self.most, sum(prefix in paths for paths in self.world.paths.values()))
 
-    @rule(prefix=st.sampled_from(PREFIXES))
-    def withdraw(self, prefix: Prefix) -> None:
-        path = self.world.best.get(prefix)
-        self.world.route(prefix, path.peer if path is not None else None, None)
+    @rule(prefix=st.sampled_from(PREFIXES), source=sources, path_id=path_ids)
+    def withdraw(self, prefix: Prefix, source: int | None, path_id: int) -> None:
+        self.world.route(prefix, None if source is None else self.peers[source], None, path_id)
 
     @rule(member=members)
     def join_or_leave(self, member: int) -> None:
@@ -190,30 +225,41 @@ class UpdateGroupMachine(RuleBasedStateMachine):
         self.world.flush()
         self.just_left.clear()
 
+    @rule()
+    def move_to_another_group(self) -> None:
+        """All members get a new group, with path IDs of its own, as when their filters part from others'."""
+        world, old = self.world, self.world.group
+        world.group = world.new_group(world.key)
+        for key, paths in reversed(world.paths.items()):
+            for prefix, path in reversed(paths.items()):
+                world.group.note(key if world.key.add_path else BEST, (prefix,), path)
+        for peer in list(world.heard):
+            world.group.take_over(peer, old)
+
     @precondition(lambda self: any(peer.up for peer in self.peers[:3]))
     @rule()
     def drain(self) -> None:
         world = self.world
         self.just_left.clear()
         world.drain()
-        assert world.group.adj_rib_out == {
-            prefix: (
-                rewrite(path.attributes, path.peer, world.key, router_id=host(9), priority=1024),
-                path.peer,
-            )
-            for prefix, path in world.best.items()
-            if accepts(prefix) and may_tell(path.peer, world.key)
-        }
         for peer, member in world.heard.items():
             assert member.view == world.owed_to(peer)
+            assert member.routes() == world.exportable(peer)
             assert member.ends_of_rib == 1
             assert peer.owed is None
+            assert world.group.from_member(peer) == sum(
+                source is peer for table in world.group.adj_rib_out for _, source in table.values()
+            )
 
     @invariant()
     def a_lagging_member_is_owed_no_more_than_the_table(self) -> None:
         for peer in self.world.group.lagging:
             assert peer.owed is not None
-            assert peer.owed.keys() <= set(PREFIXES)
+            assert all(owed.keys() <= set(PREFIXES) for owed in peer.owed.values())
+
+    @invariant()
+    def path_ids_are_as_small_as_can_be(self) -> None:
+        assert len(self.world.group.adj_rib_out) <= self.most
 
     def teardown(self) -> None:
         self.drain()
@@ -222,13 +268,21 @@ class UpdateGroupMachine(RuleBasedStateMachine):
 class NoClientsMachine(UpdateGroupMachine):
     """The same without reflection: iBGP is not re-told."""
 
-    clients = False
+    key = attrs.evolve(CLASS, rr_client=False, cluster_id=None)
+
+
+class BestAloneMachine(UpdateGroupMachine):
+    """Clients without add-path: one path a prefix, which changes hands."""
+
+    key = attrs.evolve(CLASS, add_path=False)
 
 
 UpdateGroupMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 NoClientsMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+BestAloneMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestClients = pytest.mark.slow(UpdateGroupMachine.TestCase)
 TestNoClients = NoClientsMachine.TestCase
+TestBestAlone = pytest.mark.slow(BestAloneMachine.TestCase)
 
 
 @pytest.fixture
@@ -265,15 +319,54 @@ def test_the_source_of_everything_is_sent_nothing(world: World) -> None:
     assert world.sent == []
 
 
-def test_a_route_that_changes_hands_is_withdrawn_from_the_new_hand(world: World) -> None:
+def test_a_route_that_changes_hands_is_withdrawn_from_the_new_hand() -> None:
+    world = World(attrs.evolve(CLASS, add_path=False))
     one, other = neighbour(1), neighbour(2)
     heard = {peer: world.join(peer) for peer in (one, other)}
     for source in (one, other, None, other):
         world.route(PREFIXES[0], source, ATTRIBUTES[0])
         world.flush()
-        assert [peer for peer in heard if PREFIXES[0] not in heard[peer].view] == [source] * (
+        assert [peer for peer in heard if PREFIXES[0] not in heard[peer].prefixes] == [source] * (
             source is not None
         )
+
+
+def test_every_path_has_an_id_of_its_own_and_a_free_one_is_used_again(world: World) -> None:
+    heard = world.join(neighbour(1))
+    one, other, third = (neighbour(number) for number in (2, 3, 4))
+
+    def ids() -> dict[int, Attributes]:
+        world.flush()
+        return {path_id: said for (path_id, _), said in sorted(heard.view.items())}
+
+    world.route(PREFIXES[0], one, ATTRIBUTES[0])
+    world.route(PREFIXES[0], other, ATTRIBUTES[1], path_id=7)
+    world.flush()
+    (first, second) = ids().values()
+    assert (first.next_hop, second.next_hop) == (host(1), host(2))
+    world.route(PREFIXES[0], one, None)
+    assert ids() == {1: second}, "a path keeps its ID"
+    world.route(PREFIXES[0], third, ATTRIBUTES[2])
+    assert [(path_id, said.originator_id) for path_id, said in ids().items()] == [(0, host(4)), (1, host(3))]
+    world.sent.clear()
+    world.route(PREFIXES[0], third, None)
+    world.route(PREFIXES[0], None, ATTRIBUTES[0])
+    world.flush()
+    [(_, data)] = world.sent
+    update = world.codec.decode(data)
+    assert isinstance(update, Update)
+    assert (update.path_id, update.withdrawn) == (0, ()), "one UPDATE replaces the path that had the ID"
+
+
+def test_its_own_path_is_left_out_and_the_others_are_not(world: World) -> None:
+    peers = [neighbour(number) for number in (1, 2, 3)]
+    heard = [world.join(peer) for peer in peers]
+    for peer in peers:
+        world.route(PREFIXES[0], peer, ATTRIBUTES[0])
+    world.flush()
+    assert [{said.originator_id for said in member.view.values()} for member in heard] == [
+        {host(2), host(3)}, {host(1), host(3)}, {host(1), host(2)},
+    ]  # fmt: skip
 
 
 def test_a_flap_between_two_flushes_is_silence(world: World) -> None:
@@ -342,7 +435,7 @@ def test_a_large_table_goes_out_in_portions(world: World, monkeypatch: pytest.Mo
     world.flush()
     assert (len(heard.view), heard.ends_of_rib) == (4, 0)
     # What changes meanwhile is told once, as it is then; what goes before it was told is never mentioned.
-    [last] = set(PREFIXES[:5]) - heard.view.keys()
+    [last] = set(PREFIXES[:5]) - heard.prefixes
     world.route(last, None, None)
     world.flush()
     assert (len(heard.view), heard.ends_of_rib) == (4, 1)
@@ -360,7 +453,7 @@ def test_churn_costs_a_full_link_nothing(world: World) -> None:
         world.flush()
     assert world.sent == []
     assert peer.owed is not None
-    assert len(peer.owed) == 3
+    assert len(peer.owed[0]) == 3
     peer.link.queued = 0
     world.flush()
     assert len(world.sent) == 1

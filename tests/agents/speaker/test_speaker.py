@@ -689,9 +689,56 @@ def test_any_history_ends_where_the_configuration_points(
     net.advance(net.now + 200)
     assert net.established() == 2 * len(plan.edges)
     assert_one_session_each(net, len(plan.edges))
+    at_once = SpeakerNet()
+    for number in range(1, plan.size + 1):
+        at_once.add(plan.configuration(number))
+        at_once.set_workloads(host(number), plan.workloads(number))
+    at_once.settle(2 * len(plan.edges))
     for number in range(1, plan.size + 1):
         assert fib(net, number) == plan.fib(number)
+        assert loc_rib(net, number) == loc_rib(at_once, number)
         assert_consistent(net.speakers[host(number)])
+    assert_mirrors(net)
+
+
+def loc_rib(net: SpeakerNet, number: int) -> dict[Prefix, list[tuple[str, Attributes, bool]]]:
+    """Every path to every prefix: whose, what, and whether it is the best. Path IDs depend on what came first."""
+    rib = net.speakers[host(number)].rib
+    return {
+        prefix: sorted(
+            (
+                (
+                    path.peer.config.name if path.peer else path.source.value,
+                    path.attributes,
+                    path.key == best.key,
+                )
+                for path in rib.candidates(prefix)
+            ),
+            key=repr,
+        )
+        for prefix, best in rib.best.items()
+    }
+
+
+def assert_mirrors(net: SpeakerNet) -> None:
+    """What a neighbour holds is what its update group says it was told, path by path."""
+    for address, speaker in net.speakers.items():
+        for peer in speaker.peers.values():
+            if peer.up:
+                there = net.peer(peer.address[3], address[3])
+                assert peer.group is not None
+                assert {
+                    (path_id, prefix): said
+                    for path_id, table in there.adj_ribs_in()
+                    for prefix, said in table.items()
+                } == {
+                    (path_id, prefix): admitted
+                    for path_id, table in enumerate(peer.group.adj_rib_out)
+                    for prefix, (said, source) in table.items()
+                    if source is not peer
+                    for _, admitted in there.import_policy.import_((prefix,), said)
+                    if admitted is not None
+                }
 
 
 def assert_consistent(speaker: Speaker) -> None:
