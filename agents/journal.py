@@ -1,21 +1,21 @@
 """What happened at a node: the last of its events, for whoever asks why.
 
 Owns ``Event``, in the words of a Kubernetes event, and ``Journal``, which remembers the newest of them. A node that has
-many neighbours has many events in its first second; the old ones go.
+many neighbours has many events in its first second; they push out the old ones, but never a warning.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
-import attrs
+REMEMBERED = 200
+"""Warnings, and as many other events."""
 
-REMEMBERED = 256
 
-
-@attrs.frozen
-class Event:
+class Event(NamedTuple):
     reason: str  # in one word: "SessionUp", "AddressMoved"
     message: str
     warning: bool = False
@@ -26,11 +26,14 @@ class Journal:
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._events: deque[tuple[float, Event]] = deque(maxlen=REMEMBERED)
+        self._usual: deque[tuple[float, Event]] = deque(maxlen=REMEMBERED)
+        self._warnings: deque[tuple[float, Event]] = deque(maxlen=REMEMBERED)
 
     def add(self, events: Iterable[Event]) -> None:
         now = self._wall()
-        self._events.extend((now, event) for event in events)
+        for event in events:
+            (self._warnings if event.warning else self._usual).append((now, event))
 
     def __iter__(self) -> Iterator[tuple[float, Event]]:
-        return iter(self._events)
+        """The oldest first."""
+        return heapq.merge(self._usual, self._warnings, key=lambda entry: entry[0])

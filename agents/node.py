@@ -187,7 +187,7 @@ class Node:
             last = config.address
             speaker, links = self._start_speaker(config), self.links[family]
             try:
-                await agent.run(speaker, links, partial(self._reconcile, speaker))
+                await agent.run(speaker, links, self.journal, partial(self._reconcile, speaker))
             finally:
                 links.shut()
                 del self.speakers[family], self.links[family]

@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import trio
 
+from agents.journal import Journal
 from agents.speaker.links import Links
 from agents.speaker.speaker import Speaker
 
 
-async def run(speaker: Speaker, links: Links, reconcile: Callable[[], bool]) -> None:
+async def run(speaker: Speaker, links: Links, journal: Journal, reconcile: Callable[[], bool]) -> None:
     """Drive a speaker until ``reconcile`` says that its time is over."""
     while reconcile():
         effects = speaker.take_effects()
@@ -28,5 +29,7 @@ async def run(speaker: Speaker, links: Links, reconcile: Callable[[], bool]) -> 
             links.close(link)
         for session, remote, port in effects.dials:
             speaker.dialled(session, links.dial(remote, port))
+        if effects.events:
+            journal.add(effects.events)
         events = await links.wait(speaker.next_timer())
         speaker.handle(events, trio.current_time())

@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from agents.dataplane.fib import Fib, FibRoute, Routes
+from agents.journal import Event
 from agents.speaker.config import DEFAULT_PORT, PeerConfig, SpeakerConfig
 from agents.speaker.decision import Path, RouteSource
 from agents.speaker.exports import Exports
@@ -58,6 +59,7 @@ class Effects:
     sends: dict[Link, bytes] = attrs.field(factory=dict)
     closes: list[Link] = attrs.field(factory=list)
     dials: list[tuple[Session, Address, int]] = attrs.field(factory=list)
+    events: list[Event] = attrs.field(factory=list)
 
     def send(self, link: Link, data: bytes) -> None:
         before = self.sends.get(link)
@@ -409,6 +411,7 @@ class Speaker:
         peer.since = now
         self.established += 1
         self._exports.came_up(peer)
+        self._effects.events.append(Event("SessionUp", peer.config.name))
 
     def _retire(self, session: Session, now: float) -> None:
         """The other connection is Established: this one is no more."""
@@ -424,6 +427,8 @@ class Speaker:
         peer.since = now
         self.established -= 1
         self._exports.went_down(peer)
+        why = peer.session.last_error or "stopped"
+        self._effects.events.append(Event("SessionDown", f"{peer.config.name}: {why}", warning=True))
         self.rib.forget(peer)
 
     # --- routes -----------------------------------------------------------------------------------------------------
