@@ -107,6 +107,10 @@ kind: BGPConfiguration
 metadata: {name: default}
 spec: {asNumber: 64513, nodeToNodeMeshEnabled: false}
 """,
+    "half.yaml": """
+- {apiVersion: projectcalico.org/v3, kind: IPPool, metadata: {name: good}, spec: {cidr: 10.246.0.0/16}}
+- {apiVersion: projectcalico.org/v3, kind: IPPool, metadata: {name: bad}, spec: {cidr: 10.246.4.0/24}}
+""",
     "empty.yaml": "# nothing here\n",
     "more.yaml": "{apiVersion: v1, kind: Secret, metadata: {name: bgp}, stringData: {password: secret}}\n",
 }
@@ -211,6 +215,8 @@ async def test_applying(lab: Lab, golden: Golden) -> None:
             # what only the cluster knows is said of each resource
             apply -f pools.yaml
             get pools
+            apply -f half.yaml
+            delete pool good
             create -f border.yaml
             create -f border.yaml --skip-exists
             replace -f pools.yaml
