@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from agents.journal import REMEMBERED, Event, Journal
 
 
@@ -20,7 +22,8 @@ def test_events_come_back_in_their_order_with_the_time_they_were_told() -> None:
 
 
 def test_the_oldest_are_forgotten_but_many_sessions_do_not_hide_a_warning() -> None:
-    journal = Journal(lambda: 0.0)
+    ticks = itertools.count()
+    journal = Journal(lambda: float(next(ticks)))
     journal.add([Event("NodeDown", "in use", warning=True)])
     journal.add(Event("SessionUp", str(number)) for number in range(3 * REMEMBERED))
     events = [event for _, event in journal]
