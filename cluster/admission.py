@@ -46,6 +46,9 @@ def admit(document: Mapping[str, Any], *, old: Document | None, every: Lister) -
     Raises InvalidResource.
     """
     resource = resource_of(document)
+    admitted = encode(resource)
+    if admitted == old:
+        return admitted  # it has been admitted before, and whatever came after had to get along with it
     faults = list(_against_itself(resource, old, every))
     neighbours = _neighbours(resource, every)
     for conflict in rules.conflicts([*neighbours, resource], lambda _: _HERE):
@@ -53,7 +56,7 @@ def admit(document: Mapping[str, Any], *, old: Document | None, every: Lister) -
             faults.append(Fault(conflict.path, conflict.message))
     if faults:
         raise InvalidResource(faults)
-    return encode(resource)
+    return admitted
 
 
 def _neighbours(resource: Resource, every: Lister) -> list[Resource | Key]:
