@@ -24,6 +24,7 @@ _COMMANDS = {
     "down": "cluster.cli.down",
     "render": "cluster.cli.render",
     "filter": "cluster.cli.filter",
+    "validate": "cluster.cli.validate",
     "get": "cluster.cli.get",
     "apply": "cluster.cli.apply",
     "create": "cluster.cli.apply",
