@@ -143,10 +143,33 @@ items:
   spec: {cidr: 10.0.0.0/8, blockSize: 26, nodeSelector: "has(rack)"}
 - {"apiVersion": "projectcalico.org/v3", "kind": "BGPPeer", "metadata": {"name": "p"},
    "spec": {"peerIP": "[fd00::1]:179", "filters": [], "asNumber": "64512"}}
+---
+{kind: Cluster, apiVersion: kind.x-k8s.io/v1alpha4, nodes: [{role: worker}], networking: {podSubnet: 10.244.0.0/16}}
+---
+apiVersion: operator.tigera.io/v1
+kind: Installation
+metadata: {name: default}
+spec: {calicoNetwork: {ipPools: [{cidr: 172.16.0.0/16, encapsulation: None}]}}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: kind-worker, annotations: {projectcalico.org/IPv4Address: 10.0.0.2/24}}
+status: {addresses: [{type: InternalIP, address: 10.0.0.2}]}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+spec: {exportFilter: [{action: Deny, matchExpression: "!has(10.244.0.0/16)"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 80}], sessionAffinity: None}
+---
+{apiVersion: lab.tortie/v1, kind: Router, metadata: {name: tor}, spec: {addresses: [10.0.0.9/24], asNumber: 65000}}
 """
 _SNIPPETS = [
     "", "*m", "&m ", "<<: *m", "\n", "\n---\n", "  ", "\t", ":", ": ", "- ", "{", "}", "[", "]", '"', "'", "#", "!!int ", "!x ", "|", ">", "%", "~",
-    "\x00", "\x85", "\ufeff", "\ud800", "\U0001f600", "\\ud83d", "null", "-1", "1e999", "9" * 40, "0x10", "yes", "List", "NodeList", "spec:", "items: 5", "/33",
+    "\x00", "\x85", "\ufeff", "\ud800", "\U0001f600", "\\ud83d", "null", "-1", "1e999", "9" * 40, "0x10", "yes", "List", "NodeList", "spec:", "items: 5", "/33", "v1", "Cluster", "worker2", "spec: []",
 ]  # fmt: skip
 
 
@@ -160,6 +183,11 @@ def _edited(draw: st.DrawFn) -> str:
     return text
 
 
+_FIELDS = """
+kind metadata spec name labels cidr bgp items exportFilter nodes role networking podSubnet calicoNetwork ipPools status
+addresses annotations
+"""
+
 _json_values = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(-9, 1 << 40), st.floats(allow_nan=False), st.text(max_size=5)
@@ -167,7 +195,8 @@ _json_values = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from(["kind", "metadata", "spec", "name", "labels", "cidr", "bgp", "items"]), inner
+            st.sampled_from(_FIELDS.split()),
+            inner,
         ),
     ),
     max_leaves=10,
@@ -176,9 +205,18 @@ _json_values = st.recursive(
 
 @st.composite
 def _json_documents(draw: st.DrawFn) -> str:
-    doc = {"apiVersion": "projectcalico.org/v3", "kind": draw(st.sampled_from([*KINDS, "List", "NodeList"]))}
+    kinds = [*KINDS, "List", "NodeList", "Cluster", "Installation", "APIServer"]
+    versions = [
+        *{info.api_version for info in KINDS.values()},
+        "kind.x-k8s.io/v1alpha4",
+        "operator.tigera.io/v1",
+    ]
+    doc = {"apiVersion": draw(st.sampled_from(sorted(versions))), "kind": draw(st.sampled_from(kinds))}
     doc |= draw(
-        st.dictionaries(st.sampled_from(["metadata", "spec", "status", "items", "kind"]), _json_values)
+        st.dictionaries(
+            st.sampled_from(["metadata", "spec", "status", "items", "kind", "nodes", "networking"]),
+            _json_values,
+        )
     )
     return json.dumps(doc)
 

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from protocol.v3.bgp import BGPPeer
 from protocol.v3.codec import encode
 from protocol.v3.ippool import IPPool
+from protocol.v3.lint import lint
 from protocol.v3.loader import Loaded, ManifestError, Place, load, parse
 from protocol.v3.node import Node
 from tests.strategies import v3 as strategies
@@ -56,6 +57,7 @@ def report(text: str) -> list[str]:
 @example('{"a": "\ud800"}')
 def test_any_text_is_loaded_or_refused(text: str) -> None:
     outcome = parsed(text)
+    lint(outcome.resources if isinstance(outcome, Loaded) else ())
     if isinstance(outcome, ManifestError):
         assert outcome.problems
         assert all(problem.message and problem.file == "<text>" for problem in outcome.problems)
