@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from protocol.sync.messages import Call, Deltas, InSync, Message, Report, Return, Snapshot, Watch
 from protocol.v3.ipam import BlockAffinity, BlockAffinitySpec, IPAMHandle, IPAMHandleSpec
-from protocol.v3.ippool import IPPool, IPPoolSpec
+from protocol.v3.ippool import EncapMode, IPPool, IPPoolSpec
 from protocol.v3.metadata import Metadata, Resource
 from protocol.v3.node import Node
 from protocol.v3.workload import WorkloadEndpoint, WorkloadEndpointSpec
@@ -37,7 +37,7 @@ def endpoint(name: str, node: str, namespace: str = "default") -> WorkloadEndpoi
 
 def pool(*, tunnel: bool) -> IPPool:
     """With a tunnel, Felix routes to other nodes."""
-    mode = "Always" if tunnel else "Never"
+    mode: EncapMode = "Always" if tunnel else "Never"
     return IPPool(Metadata("pool"), spec=IPPoolSpec(cidr="192.168.0.0/16", vxlan_mode=mode))
 
 
