@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-REMEMBERED = 200
+REMEMBERED = 100
 """Warnings, and as many other events."""
 
 

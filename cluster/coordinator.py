@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 import trio
@@ -37,11 +37,18 @@ from cluster.hosting import Hosting
 from cluster.memory import pss_bytes
 from cluster.oracle import Expected, NodeCounts, Oracle, snapshot
 from cluster.processes import ShardProcess
-from cluster.topology import Topology
+from cluster.topology import Topology, derive
 from cluster.typha import Connection, Typha
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow, ShardRow
 from protocol.prefix import format_prefix
 from protocol.sync.errors import Unreachable
+from protocol.v3.bgp import BGPConfiguration, BGPPeer
+from protocol.v3.codec import decode
+from protocol.v3.lab import Router
+from protocol.v3.metadata import Resource
+from protocol.v3.node import Node
+
+R = TypeVar("R", bound=Resource)
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
@@ -330,7 +337,7 @@ class Coordinator:
         return ClusterStatus(
             name=self._name,
             pid=self._pid,
-            topology=self._topology.name,
+            topology=self._topology_now().name,
             uptime=self._clock(),
             nodes=len(self._hosting.host_of) - len(routers),
             routers=len(routers),
@@ -343,6 +350,18 @@ class Coordinator:
             routes_expected=expectation.all_routes if expectation else 0,
             routes_programmed=progress.routes,
             convergence=self._convergence_line(),
+        )
+
+    def _topology_now(self) -> Topology:
+        def all_of(kind: type[R]) -> list[R]:
+            return [cast("R", decode(document)) for document in self._store.list(kind.kind)]
+
+        default = self._store.find((BGPConfiguration.kind, "", "default"))
+        return derive(
+            all_of(Node),
+            cast("BGPConfiguration", decode(default)) if default is not None else None,
+            all_of(BGPPeer),
+            all_of(Router),
         )
 
     def _shard_row(self, shard: ShardProcess) -> ShardRow:

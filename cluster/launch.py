@@ -334,6 +334,7 @@ class _Run:
         return Outcome(
             topology=self.prepared.topology.name,
             nodes=goal.nodes,
+            routers=len(self.prepared.world.routers),
             shards=len(self.processes.shards),
             sessions_expected=goal.sessions,
             sessions_established=self.progress.session_ends // 2,

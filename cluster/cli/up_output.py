@@ -40,6 +40,7 @@ class Outcome:
 
     topology: str
     nodes: int
+    routers: int
     shards: int
     sessions_expected: int
     sessions_established: int
@@ -118,13 +119,13 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     if outcome.memory_bytes is not None:
         cost += f", {outcome.memory_bytes / 1e6:,.0f} MB"
     if outcome.converged_seconds is not None:
-        judged = outcome.nodes - outcome.nodes_down
+        fibs = outcome.nodes + outcome.routers
         line = f"converged in {outcome.converged_seconds:.1f} s ({cost}): "
         if not outcome.lost:
-            every = f"all {outcome.nodes:,} FIBs are" if outcome.nodes > 1 else "its one FIB is"
+            every = f"all {fibs:,} FIBs are" if fibs > 1 else "its one FIB is"
             return [line + f"{every} exactly what the datastore asks for"]
         return [
-            line + f"{judged:,} of {outcome.nodes:,} FIBs are exactly what the datastore asks for; "
+            line + f"{fibs - outcome.nodes_down:,} of {fibs:,} FIBs are exactly what the datastore asks for; "
             f"{counted(outcome.nodes_down, 'node')} down"
         ]
     parts = [] if outcome.start_seconds is not None else ["the nodes were still starting"]
@@ -161,6 +162,7 @@ def json_object(outcome: Outcome) -> dict[str, Any]:
     """The object of ``-o json``."""
     return {
         "nodes": outcome.nodes,
+        "routers": outcome.routers,
         "shards": outcome.shards,
         "topology": outcome.topology,
         "sessions": {"expected": outcome.sessions_expected, "established": outcome.sessions_established},

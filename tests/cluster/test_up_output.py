@@ -24,6 +24,7 @@ from cluster.plan import Plan
 GOOD = Outcome(
     topology="full mesh",
     nodes=200,
+    routers=0,
     shards=3,
     sessions_expected=19_900,
     sessions_established=19_900,
@@ -90,6 +91,7 @@ def test_convergence_is_one_line() -> None:
     assert outcome_lines(GOOD) == [
         "converged in 2.0 s (CPU 4.1 s, 190 MB): all 200 FIBs are exactly what the datastore asks for"
     ]
+    assert ": all 202 FIBs are exactly" in outcome_lines(attrs.evolve(GOOD, routers=2))[0]
     assert ": its one FIB is exactly" in outcome_lines(attrs.evolve(GOOD, nodes=1))[0]
     assert "(CPU 4.1 s):" in outcome_lines(attrs.evolve(GOOD, memory_bytes=None))[0]
 
