@@ -4,7 +4,7 @@ Owns ``Host``, what the nodes of one process share, and ``Node``, one of them. A
 each family; bird and bird6 know nothing of each other:
 
     datastore ─ View ─┬─ confd ─► SpeakerConfig ─► Speaker ◄──► Links ◄──► other nodes     IPv4, and the same for IPv6
-                      └─ Felix ─► device routes ─► Fib ◄── Loc-RIB of the Speakers
+                      └─ Felix ─► its routes ────► Fib ◄── Loc-RIB of the Speakers
 
 Whatever changed, ``_reconcile`` takes the configuration and the workloads as they are now; what that means is found
 by difference, so the order in which changes came plays no part.
@@ -32,9 +32,11 @@ import trio
 
 from agents.confd.derive import Confd
 from agents.dataplane.fib import Fib, FibRoute, Routes
+from agents.felix.l3routes import L3Routes
 from agents.felix.routes import device_routes, learned
 from agents.ipam.allocator import Allocator
 from agents.ipam.cni import Cni
+from agents.ipam.tunnels import Tunnels
 from agents.journal import Event, Journal
 from agents.speaker import agent
 from agents.speaker.config import DEFAULT_PORT, SpeakerConfig
@@ -83,11 +85,15 @@ class Host:
     codec: Codec = attrs.field(factory=Codec)
     routes: Routes = attrs.field(factory=Routes)
     nodes: dict[str, Node] = attrs.field(factory=dict)
+    l3routes: L3Routes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.l3routes = L3Routes(self.view, self.routes)
 
     def changed(self, keys: Iterable[Key]) -> None:
         """The View is different: wake the nodes that this concerns."""
         concerned = self.view.take_touched()
-        if any(key[0] not in NODE_KINDS for key in keys):
+        if any(key[0] not in NODE_KINDS for key in keys) or self.l3routes.changed():
             concerned = self.nodes
         for name in concerned:
             node = self.nodes.get(name)
@@ -116,16 +122,25 @@ class Node:
         self._notes: dict[int, tuple[str, ...]] = {}
         self._rng = random.Random(f"{host.seed}/{name}")
         self._allocator = Allocator(node=name, view=host.view, datastore=host.datastore, wall=host.wall)
+        self._tunnels = Tunnels(
+            node=name,
+            view=host.view,
+            allocator=self._allocator,
+            datastore=host.datastore,
+            complain=lambda reason: self.journal.add([Event("NoTunnelAddress", reason, warning=True)]),
+        )
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled. Started when neighbours can connect, or it is known that they cannot (``down``)."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tunnels.run)
             for family in FAMILIES:
                 await nursery.start(self._run_bird, family)
             task_status.started()
 
     def wake(self) -> None:
         """Something in the View concerns this node."""
+        self._tunnels.look()
         self._felix_dirty = True
         for family in FAMILIES:
             self._wake_bird(family)
@@ -307,7 +322,10 @@ class Node:
 
     def _workloads(self) -> dict[Prefix, FibRoute]:
         endpoints = self.host.view.of_node(WorkloadEndpoint.kind, self.name).values()
-        return device_routes(cast("Iterable[WorkloadEndpoint]", endpoints))
+        return {
+            **self.host.l3routes.of(self.name),
+            **device_routes(cast("Iterable[WorkloadEndpoint]", endpoints)),
+        }
 
     def _pod_families(self) -> tuple[int, ...]:
         """Those that the node has an address of and somebody a pool; IPAM says it best when there is none."""
