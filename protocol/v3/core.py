@@ -197,6 +197,8 @@ class Namespace(Resource):
 
 @attrs.frozen
 class Secret(Resource):
+    """``string_data`` is a way to write ``data``, and over it; nobody reads it again."""
+
     api_version: ClassVar[str] = CORE
     kind: ClassVar[str] = "Secret"
     plural: ClassVar[str] = "secrets"
@@ -207,9 +209,15 @@ class Secret(Resource):
     data: Mapping[str, Base64Text] = attrs.field(factory=dict, kw_only=True, repr=False)
     string_data: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, repr=False)
 
+    def __attrs_post_init__(self) -> None:
+        if self.string_data:
+            written = {
+                key: base64.b64encode(text.encode()).decode() for key, text in self.string_data.items()
+            }
+            _fill(self, "data", {**self.data, **written})
+            _fill(self, "string_data", {})
+
     def value(self, key: str) -> str | None:
-        """The text under a key, or None. ``stringData`` wins, as it is written over ``data``."""
-        if key in self.string_data:
-            return self.string_data[key]
+        """The text under a key, or None."""
         data = self.data.get(key)
         return None if data is None else base64.b64decode(data).decode("utf-8", "replace")

@@ -395,7 +395,7 @@ def conflicts(resources: Sequence[Resource | Key], locate: Callable[[int], str])
     """
     found = [
         *_duplicates(resources, locate),
-        *_node_addresses(resources, locate),
+        *_host_addresses(resources, locate),
         *_pool_overlaps(resources, locate),
         *_missing_filters(resources),
     ]
@@ -418,7 +418,7 @@ def _duplicates(resources: Sequence[Resource | Key], locate: Callable[[int], str
             yield Conflict(index, ("metadata", "name"), f"{message}; the first is {locate(earlier)}")
 
 
-def _node_addresses(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> Iterator[Conflict]:
+def _host_addresses(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> Iterator[Conflict]:
     first: dict[object, tuple[int, Resource]] = {}
     for index, resource in enumerate(resources):
         if not isinstance(resource, Resource):

@@ -161,6 +161,18 @@ NodeStatus wireguardPublicKey wireguardPublicKeyV6 podCIDRs
 NodeWireguardSpec interfaceIPv4Address interfaceIPv6Address
 OrchRef nodeName orchestrator
 PrefixAdvertisement cidr communities
+EndpointConditions ready serving terminating
+EndpointSlice metadata addressType endpoints ports
+FelixConfigurationSpec nodeSelector ipv6Support ipipEnabled ipipMTU vxlanEnabled vxlanMTU vxlanMTUV6 vxlanPort vxlanVNI
+ wireguardEnabled wireguardEnabledV6 programClusterRoutes deviceRouteProtocol deviceRouteSourceAddress
+ deviceRouteSourceAddressIPv6 externalNodesList ipv4NormalRoutePriority ipv4ElevatedRoutePriority
+ ipv6NormalRoutePriority ipv6ElevatedRoutePriority
+RouterNeighbor peerIP nodeSelector routerSelector asNumber routeReflectorClient nextHopSelf passive port password
+RouterSpec addresses asNumber announce neighbors listenPort addPath routeReflectorClusterID
+Secret metadata type data stringData
+ServicePort name protocol port targetPort nodePort
+ServiceSpec type clusterIP clusterIPs externalIPs loadBalancerIP externalTrafficPolicy internalTrafficPolicy ipFamilies
+ ipFamilyPolicy ports selector
 WorkloadEndpointPort name protocol port hostPort hostIP
 WorkloadEndpointSpec orchestrator workload node containerID pod endpoint serviceAccountName ipNetworks ipNATs
  ipv4Gateway ipv6Gateway profiles interfaceName mac ports allowSpoofedSourcePrefixes qosControls

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.v3.codec import KINDS
+from protocol.v3.core import Secret, ServiceSpec
 from protocol.v3.ipam import block_name
 from protocol.v3.ippool import IPPool, IPPoolSpec
+from protocol.v3.lab import Router, RouterSpec
 from protocol.v3.metadata import Key, Metadata, Resource
 from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
 from protocol.v3.rules import conflicts, format_path
@@ -16,12 +19,17 @@ from protocol.v3.validate import InvalidResource, resource_of
 
 
 def faults(kind: str, spec: dict[str, Any], name: str = "default", **metadata: Any) -> list[str]:
-    doc = {
-        "apiVersion": "projectcalico.org/v3",
-        "kind": kind,
-        "metadata": {"name": name, **metadata},
-        "spec": spec,
-    }
+    return faults_of(
+        {
+            "apiVersion": KINDS[kind].api_version,
+            "kind": kind,
+            "metadata": {"name": name, **metadata},
+            "spec": spec,
+        }
+    )
+
+
+def faults_of(doc: dict[str, Any]) -> list[str]:
     try:
         resource_of(doc)
     except InvalidResource as error:
@@ -33,6 +41,7 @@ POOL = {"cidr": "10.0.0.0/16"}
 BALANCER = {**POOL, "allowedUses": ["LoadBalancer"]}
 LISTED = {"prefixAdvertisements": [{"cidr": "10.0.0.0/8", "communities": ["a", "1:2", "1:2:4294967295"]}]}
 RULE = {"action": "Accept"}
+ROUTER = {"addresses": ["10.0.0.1/24"], "asNumber": 65000}
 ENDPOINT = {"node": "n", "orchestrator": "k8s", "pod": "p", "endpoint": "eth0", "ipNetworks": ["10.0.0.1/32"]}
 BLOCK = {
     "cidr": "10.0.0.0/31",
@@ -109,6 +118,31 @@ BLOCK = {
         ("BGPFilter", {"importV4": [{"action": "Reject", "operations": [{"setPriority": {"value": 1}}]}]}, "f", "spec.importV4[0].operations: may only"),
         ("BGPFilter", {"importV4": [{**RULE, "operations": [{}]}]}, "f", "spec.importV4[0].operations[0]: must have exactly one"),
         ("BGPFilter", {"importV4": [{**RULE, "communities": {"values": ["1:2", "1:3"]}}]}, "f", "spec.importV4[0].communities.values: 2 entries where 1"),
+        ("BGPFilter", {"importV4": [{**RULE, "operations": []}]}, "f", "spec.importV4[0].operations: 0 entries where 1 to 10"),
+        ("BGPFilter", {"importV4": [{**RULE, "operations": 11 * [{"setPriority": {"value": 1}}]}]}, "f", "spec.importV4[0].operations: 11 entries"),
+        ("BGPFilter", {"importV4": [{**RULE, "operations": [{"prependASPath": {"prefix": []}}]}]}, "f", "spec.importV4[0].operations[0].prependASPath.prefix: 0"),
+        ("BGPFilter", {"importV4": [{**RULE, "operations": [{"addCommunity": {"value": "01:2"}}]}]}, "f", "spec.importV4[0].operations[0].addCommunity.value: '01:2' has a part with leading zeros"),
+        ("BGPFilter", {"importV4": [{**RULE, "interface": "an-interface-of-20"}]}, "f", "spec.importV4[0].interface: "),
+        ("BGPFilter", {"importV4": [{**RULE, "priority": 2147483647}]}, "f", "spec.importV4[0].priority: 2147483647 is not in"),
+        ("FelixConfiguration", {"nodeSelector": "has(a)"}, "node.n", "spec.nodeSelector: must not be set on node.n"),
+        ("FelixConfiguration", {"ipipEnabld": True}, "default", "spec.ipipEnabld: unknown field; did you mean ipipEnabled?"),
+        ("FelixConfiguration", {"programClusterRoutes": "Yes"}, "default", "spec.programClusterRoutes: expected one of"),
+        ("Router", {**ROUTER, "addresses": []}, "r", "spec.addresses: 0 entries where 1 to 2"),
+        ("Router", {**ROUTER, "addresses": ["10.0.0.1/24", "10.1.0.1/24"]}, "r", "spec.addresses[1]: a second IPv4 address"),
+        ("Router", {**ROUTER, "addresses": ["10.0.0.1"]}, "r", "spec.addresses[0]: '10.0.0.1' has no prefix length"),
+        ("Router", {"addresses": ["10.0.0.1/24"]}, "r", "spec.asNumber: required"),
+        ("Router", {**ROUTER, "announce": ["fd00::/64"]}, "r", "spec.announce[0]: fd00::/64 is of a family"),
+        ("Router", {**ROUTER, "announce": ["10.0.0.1/8"]}, "r", "spec.announce[0]: '10.0.0.1/8' has host bits"),
+        ("Router", {**ROUTER, "neighbors": [{}]}, "r", "spec.neighbors[0]: must have exactly one"),
+        ("Router", {**ROUTER, "neighbors": [{"peerIP": "10.0.0.2", "nodeSelector": "all()"}]}, "r", "spec.neighbors[0]: must have exactly one"),
+        ("Router", {**ROUTER, "neighbors": [{"peerIP": "fd00::1"}]}, "r", "spec.neighbors[0].peerIP: of a family"),
+        ("Router", {**ROUTER, "neighbors": [{"nodeSelector": "all()", "routeReflectorClient": True}]}, "r", "spec.neighbors[0].routeReflectorClient: needs"),
+        ("Router", {**ROUTER, "neighbors": [{"nodeSelector": "all()", "password": {}}]}, "r", "spec.neighbors[0].password: needs"),
+        ("Service", {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.2"]}, "s", "spec.clusterIPs[0]: must be the same"),
+        ("Service", {"clusterIP": "10.96.0.1", "ipFamilies": ["IPv6"]}, "s", "spec.ipFamilies[0]: IPv6, but"),
+        ("Service", {"clusterIP": "none"}, "s", "spec.clusterIP: 'none' is not an IP address"),
+        ("Service", {"externalIPs": ["1.1.1.1/32"]}, "s", "spec.externalIPs[0]: '1.1.1.1/32' is not an IP address"),
+        ("Service", {"externalTrafficPolicy": "local"}, "s", "spec.externalTrafficPolicy: expected one of Cluster, Local"),
         ("WorkloadEndpoint", ENDPOINT, "e", "metadata.name: must be n-k8s-p-eth0"),
         ("WorkloadEndpoint", {**ENDPOINT, "ipNetworks": ["10.0.0.0/31"]}, "n-k8s-p-eth0", "spec.ipNetworks[0]: "),
         ("WorkloadEndpoint", {**ENDPOINT, "node": ""}, "-k8s-p-eth0", "metadata.name: "),
@@ -142,12 +176,48 @@ def test_one_fault(kind: str, spec: dict[str, Any], name: str, found: str) -> No
         ("BGPPeer", {"localWorkloadSelector": "all()", "asNumber": 1}, "p"),
         ("BGPFilter", {"exportV4": [{**RULE, "operations": [{"prependASPath": {"prefix": [1, "1.1"]}}]}]}, "f"),
         ("BGPFilter", {"exportV6": [{**RULE, "cidr": "fd00::/8", "matchOperator": "In", "prefixLength": {"max": 128}}]}, "f"),
+        ("FelixConfiguration", {"bpfEnabled": False, "vxlanVNI": 4096, "failsafeInboundHostPorts": [{"port": 22}]}, "default"),
+        ("FelixConfiguration", {"nodeSelector": "has(a)", "ipv4NormalRoutePriority": 1024}, "racks"),
+        ("Router", ROUTER, "r"),
+        ("Router", {**ROUTER, "addresses": ["10.0.0.1/24", "fd00::1/64"], "neighbors": [{"peerIP": "fd00::2"}], "announce": ["::/0"]}, "r"),
+        ("Service", {"clusterIP": "None", "sessionAffinity": "None", "ports": [{"port": 80, "targetPort": "http", "x": 1}]}, "s"),
+        ("Service", {"clusterIPs": ["10.96.0.1", "fd00::1"], "ipFamilies": ["IPv4", "IPv6"], "type": "LoadBalancer"}, "s"),
         ("WorkloadEndpoint", ENDPOINT, "n-k8s-p-eth0"),
         ("WorkloadEndpoint", {**ENDPOINT, "orchestrator": "cni", "containerID": "c-1"}, "n-cni-c--1-eth0"),
     ],
 )  # fmt: skip
 def test_no_fault(kind: str, spec: dict[str, Any], name: str) -> None:
     assert faults(kind, spec, name) == []
+
+
+def test_endpoint_slices_and_secrets() -> None:
+    head = {"metadata": {"name": "x", "namespace": "y"}}
+    slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", **head}
+    good = {"addresses": ["10.0.0.1"], "conditions": {"ready": True}, "zone": "z", "hints": {"forZones": []}}
+    assert faults_of({**slice_, "endpoints": [good], "ports": None}) == []
+    (fault,) = faults_of({**slice_, "endpoints": [good, {"addresses": ["fd00::1"]}]})
+    assert fault == "endpoints[1].addresses[0]: 'fd00::1' is not IPv4"
+    assert faults_of({**slice_, "addressType": "FQDN", "endpoints": [{"addresses": ["a.example.com"]}]}) == []
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "immutable": True, **head}
+    assert faults_of({**secret, "data": {"a": "c2VjcmV0"}, "stringData": {"b": "plain"}}) == []
+    (fault,) = faults_of({**secret, "data": {"a": "hunter2!"}})
+    assert fault == "data.a: not base64; the key stringData takes plain text"
+    assert "hunter" not in fault
+
+
+def test_a_secret_has_texts() -> None:
+    metadata = Metadata("s", "calico-system")
+    secret = Secret(metadata, data={"a": "c2VjcmV0", "b": "b2xk"}, string_data={"b": "new"})
+    assert [secret.value(key) for key in "abc"] == ["secret", "new", None]
+    assert "c2VjcmV0" not in repr(secret)
+    assert "new" not in repr(secret)
+
+
+def test_what_a_service_leaves_out_is_concluded() -> None:
+    spec = ServiceSpec(cluster_ip="fd00::1")
+    assert (spec.cluster_ips, spec.ip_families) == (("fd00::1",), ("IPv6",))
+    assert ServiceSpec(cluster_ips=("10.0.0.1", "fd00::1")).cluster_ip == "10.0.0.1"
+    assert ServiceSpec(cluster_ip="None").ip_families == ()
 
 
 def test_metadata() -> None:
@@ -211,6 +281,24 @@ def test_pools_conflict_when_they_overlap(cidrs: list[ipaddress.IPv4Network]) ->
         else:
             kept.append(cidr)
     assert found == expected
+
+
+def test_nodes_and_routers_share_names_and_addresses() -> None:
+    def host(kind: type[Node] | type[Router], name: str, address: str) -> Resource:
+        if kind is Node:
+            return Node(Metadata(name), NodeSpec(bgp=NodeBGPSpec(ipv4_address=address)))
+        return Router(Metadata(name), RouterSpec(addresses=(address,), as_number=1))
+
+    hosts = [
+        host(Node, "a", "10.0.0.1/24"),
+        host(Router, "a", "10.0.0.2/24"),
+        host(Router, "b", "10.0.0.1/16"),
+    ]
+    found = [(each.index, str(each.message)) for each in conflicts(hosts, lambda i: f"at #{i}")]
+    assert found == [
+        (1, "the name of a Node; the first is at #0"),
+        (2, "10.0.0.1 is the address of node a at #0"),
+    ]
 
 
 def test_conflicts_of_generated_nodes() -> None:
