@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,17 +20,26 @@ from agents.speaker.config import (
     Timers,
 )
 from protocol.prefix import IPV4, IPV6, parse_address, parse_prefix
+from protocol.v3.bgp import BGPFilter, FilterRuleV4
 from protocol.v3.metadata import Resource
 from protocol.v3.node import Node, NodeStatus
 from tests.strategies.confd import (
     Writer,
     affinity,
     bgp_configuration,
+    bgp_filter,
     bgp_peer,
+    cidrs,
     clusters,
     config_of,
+    endpoints,
+    lab_router,
     node,
+    password,
     pool,
+    secret,
+    service,
+    workload,
 )
 
 TIMERS = Timers(hold=30)
@@ -98,7 +109,11 @@ def test_without_an_address_there_is_a_configuration_that_does_nothing() -> None
 
 
 def test_a_change_of_any_kind_is_seen() -> None:
-    writer = Writer(ONE)
+    writer = Writer(
+        ONE,
+        service("web", cluster_ip="10.96.0.7", external_traffic_policy="Local"),
+        bgp_peer("vms", local_workload_selector="all()", as_number=65300),
+    )
     confd = Confd(writer.view, TIMERS)
     seen = [confd.derive("one")]
     for resource in (
@@ -108,6 +123,12 @@ def test_a_change_of_any_kind_is_seen() -> None:
         pool("plain", "192.168.0.0/16"),
         affinity("one", "192.168.4.64/26"),
         affinity("one", "192.168.4.64/26", "pendingDeletion"),
+        bgp_filter("in", import_v4=(FilterRuleV4(action="Reject"),)),
+        bgp_peer("pair", node="one", peer_selector="all()", password=password("bgp"), filters=("in",)),
+        secret("bgp", word="sesame"),
+        bgp_configuration(listen_port=150, service_cluster_ips=cidrs("10.96.0.0/12")),
+        endpoints("web", "one"),
+        workload("vm", "one", "192.168.4.65/32"),
     ):
         writer.write(resource)
         seen.append(confd.derive("one"))
@@ -132,6 +153,35 @@ def test_a_change_that_changes_nothing_gives_the_same_object() -> None:
     assert confd.derive("one") is config
     writer.write(bgp_peer("elsewhere", node="two", peer_ip="10.99.0.1", as_number=65000))
     assert confd.derive("one") is config
+    writer.write(
+        secret("unused", word="sesame"), service("web", cluster_ip="10.96.0.7"), endpoints("web", "one")
+    )
+    assert confd.derive("one") is config
+    writer.write(lab_router("tor", "10.77.1.1/16"))
+    assert confd.derive("one") is config
+
+
+def test_a_changed_filter_leaves_the_other_filters_and_the_sessions_without_it_as_they_are() -> None:
+    def named(name: str, *, action: Literal["Accept", "Reject"]) -> BGPFilter:
+        return bgp_filter(name, import_v4=(FilterRuleV4(action=action),))
+
+    writer = Writer(
+        ONE,
+        TWO,
+        named("a", action="Accept"),
+        named("b", action="Accept"),
+        bgp_peer("tor", peer_ip="10.99.0.1", as_number=65000, filters=("a", "b")),
+    )
+    confd = Confd(writer.view, TIMERS)
+    before = confd.derive("one")
+    writer.write(named("b", action="Reject"))
+    after = confd.derive("one")
+    assert before is not None
+    assert after is not None
+    assert after.peers[0].session == before.peers[0].session
+    assert after.peers[0].import_filters[0] is before.peers[0].import_filters[0]
+    assert after.peers[0].import_filters[1] != before.peers[0].import_filters[1]
+    assert after.peers[1] == before.peers[1]
 
 
 def test_a_change_of_blocks_keeps_the_peers() -> None:
