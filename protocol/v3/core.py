@@ -212,7 +212,8 @@ class Secret(Resource):
     def __attrs_post_init__(self) -> None:
         if self.string_data:
             written = {
-                key: base64.b64encode(text.encode()).decode() for key, text in self.string_data.items()
+                key: base64.b64encode(text.encode("utf-8", "replace")).decode()
+                for key, text in self.string_data.items()
             }
             _fill(self, "data", {**self.data, **written})
             _fill(self, "string_data", {})

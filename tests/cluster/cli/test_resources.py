@@ -292,6 +292,16 @@ async def test_an_old_resource_version_is_a_conflict(lab: Lab) -> None:
     assert lab.store.get("Node", "node1")["metadata"]["labels"] == {"a": "b"}
 
 
+async def test_a_secret_s_plain_text_is_not_kept_as_such(lab: Lab) -> None:
+    await lab.run("apply -f more.yaml")
+    (secret,) = lab.store.list("Secret")
+    assert secret["data"] == {"password": "c2VjcmV0"}
+    assert "stringData" not in secret
+    revision = lab.store.revision
+    await lab.run("apply -f more.yaml")
+    assert lab.store.revision == revision
+
+
 async def test_namespaces_of_files_and_of_names(lab: Lab) -> None:
     await lab.run("apply -f more.yaml")
     await lab.run("apply -f more.yaml -n shop")
