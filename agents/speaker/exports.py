@@ -139,7 +139,8 @@ class Exports:
             group = self._groups[key] = UpdateGroup(
                 key, self._exporter(key), family=self._family, codec=self._codec, send=self._send
             )
-            self._look_again(self._rib.peers)
+            # All that are up, not only those that told anything yet: what they tell next is for this group too.
+            self._look_again([peer for each in self._groups.values() for peer in each.everyone])
             self._offer_all(group)
         return group
 

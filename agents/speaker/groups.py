@@ -161,6 +161,11 @@ class UpdateGroup:
             self._fall_behind(peer, path_id, of_id)
 
     @property
+    def everyone(self) -> Iterable[Peer]:
+        """Members, and who is about to be one."""
+        return itertools.chain(self.members, self._joining)
+
+    @property
     def empty(self) -> bool:
         return not self.members and not self._joining
 
