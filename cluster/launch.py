@@ -24,8 +24,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -64,7 +65,9 @@ from protocol.prefix import IPV4, Address
 from protocol.v3.bgp import BGPPeer
 from protocol.v3.codec import encode
 from protocol.v3.ippool import IPPool
-from protocol.v3.metadata import Resource
+
+if TYPE_CHECKING:
+    from protocol.v3.loader import Loaded
 
 LAST_JUDGEMENT = 10.0
 """Seconds that the shards of a cluster which did not converge in time have to say what is wrong."""
@@ -100,12 +103,14 @@ class Prepared:
     plan: Plan
     endpoints: Endpoints
     env: Mapping[str, str]  # of calico-node, on all nodes
+    warnings: tuple[str, ...]  # of what the manifests say and surely do not mean
 
 
 def prepare(spec: Spec) -> Prepared:
     """Reads, checks and counts. Raises Refused with all that is wrong."""
     try:
-        world = build(spec, _load(spec.manifests))
+        loaded = _load(spec.manifests)
+        world = build(spec, () if loaded is None else loaded.resources)
         topology = derive(world.nodes, world.bgp_configuration, world.of_kind(BGPPeer), world.routers)
         machine = Machine(descriptors=descriptor_limit(), cores=cores(), memory=available_bytes())
         plan = make_plan(
@@ -128,7 +133,8 @@ def prepare(spec: Spec) -> Prepared:
             raise Refused(
                 *(f"{field}: this computer has no TCP MD5 signatures (RFC 2385)" for field in unsigned)
             )
-    return Prepared(spec, world, topology, plan, endpoints, _environment(world))
+    warnings = () if loaded is None else tuple(_warnings(loaded, world))
+    return Prepared(spec, world, topology, plan, endpoints, _environment(world), warnings)
 
 
 def _listeners(
@@ -154,16 +160,31 @@ def _environment(world: World) -> dict[str, str]:
     return {"CALICO_ROUTER_ID": "hash"}
 
 
-def _load(manifests: tuple[str, ...]) -> tuple[Resource, ...]:
+def _load(manifests: tuple[str, ...]) -> Loaded | None:
     if not manifests:
-        return ()
+        return None
     from protocol.v3.loader import MAX_FILE, STDIN, ManifestError, load  # noqa: PLC0415  # 0.1 s, most runs have none
 
     try:
         stdin = sys.stdin.buffer.read(MAX_FILE + 1) if STDIN in manifests else b""
-        return load(manifests, stdin).resources
+        return load(manifests, stdin)
     except ManifestError as error:
         raise Refused(*map(str, error.problems)) from None
+
+
+def _warnings(loaded: Loaded, world: World) -> Iterator[str]:
+    """What the loader has to say, and what is surely wrong in the whole world."""
+    from protocol.v3.lint import lint  # noqa: PLC0415  # as above
+    from protocol.v3.rules import format_path  # noqa: PLC0415
+
+    yield from map(str, loaded.warnings)
+    places = dict(zip((resource.key for resource in loaded.resources), loaded.places, strict=True))
+    for remark in lint(world.resources):
+        resource = world.resources[remark.index]
+        place = places.get(resource.key)  # what is generated has none
+        subject = f"{resource.kind}/{resource.metadata.name}"
+        parts = ("" if place is None else str(place), subject, format_path(remark.path), remark.message)
+        yield ": ".join(filter(None, parts))
 
 
 def launch(

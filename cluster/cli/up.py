@@ -170,6 +170,8 @@ def _up(once: bool, output: str, options: dict[str, object]) -> int:
         except (rundir.BadName, rundir.AlreadyRunning, rundir.RunDirectoryError) as error:
             raise Refused(str(error)) from None
         prepared = prepare(spec)
+        for warning in prepared.warnings:
+            click.echo(f"warning: {warning}", err=True)
 
         def settled(outcome: up_output.Outcome) -> None:
             if output == "json":
