@@ -276,11 +276,12 @@ def _make_converter() -> cattrs.Converter:
             names[field.name]: (None, "") if _means_nothing(field) else (None,) for field in attrs.fields(cls)
         }
         ignores: Container[str] = getattr(cls, "ignores", ())
+        folded = {name.lower() for name in unset}  # misspelt, and not one of the fields that are none of our business
 
         def structure(value: Any, _: Any) -> Any:
             if not isinstance(value, Mapping):
                 raise ValueError(f"expected an object, found {_seen(value)}")
-            said = {key: it for key, it in value.items() if key in unset or key not in ignores}
+            said = {key: it for key, it in value.items() if key.lower() in folded or key not in ignores}
             return generated({key: it for key, it in said.items() if it not in unset.get(key, ())}, cls)
 
         return structure

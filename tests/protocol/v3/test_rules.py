@@ -142,6 +142,7 @@ BLOCK = {
         ("Service", {"clusterIP": "10.96.0.1", "ipFamilies": ["IPv6"]}, "s", "spec.ipFamilies[0]: IPv6, but"),
         ("Service", {"clusterIP": "none"}, "s", "spec.clusterIP: 'none' is not an IP address"),
         ("Service", {"externalIPs": ["1.1.1.1/32"]}, "s", "spec.externalIPs[0]: '1.1.1.1/32' is not an IP address"),
+        ("Service", {"externalIps": ["1.1.1.1"]}, "s", "spec.externalIps: unknown field; did you mean externalIPs?"),
         ("Service", {"externalTrafficPolicy": "local"}, "s", "spec.externalTrafficPolicy: expected one of Cluster, Local"),
         ("WorkloadEndpoint", ENDPOINT, "e", "metadata.name: must be n-k8s-p-eth0"),
         ("WorkloadEndpoint", {**ENDPOINT, "ipNetworks": ["10.0.0.0/31"]}, "n-k8s-p-eth0", "spec.ipNetworks[0]: "),
