@@ -315,7 +315,7 @@ def _path(ear: _Ear, attributes: Attributes) -> Path:
         path = ear.paths[attributes] = Path(
             cast("Peer", ear.neighbour),
             attributes,
-            hops,
+            (attributes.next_hop,) if hops is None else hops,
             PREFERENCE_STATIC if elevated else PREFERENCE_BGP,
             metric=metric,
         )
