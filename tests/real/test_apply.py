@@ -56,7 +56,11 @@ def settled(up: Up) -> str:
 
 
 def block_of(up: Up, node: str) -> str:
-    (line,) = [line for line in done(up, "ip", "route", node).splitlines() if line.startswith("blackhole")]
+    """A node's only block, when it has one: its pods come after it."""
+    deadline = time.monotonic() + PATIENCE
+    while "blackhole" not in (routes := done(up, "ip", "route", node)):
+        assert time.monotonic() < deadline, routes
+    (line,) = [line for line in routes.splitlines() if line.startswith("blackhole")]
     return line.split()[1]
 
 
@@ -96,5 +100,51 @@ def test_from_a_mesh_to_a_reflector_and_a_pool_that_goes(start: Start, tmp_path:
     assert routes.count("scope link") == 2, "its own pods are there, with their addresses"
     assert [pod["spec"]["ipNetworks"] for pod in resources(up, "wep")["items"]] == pods
 
+    up.process.terminate()
+    assert up.end() == 0
+
+
+NODE = """
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: late}
+spec: {bgp: {ipv4Address: 10.77.0.77/16}}
+---
+apiVersion: lab.tortie/v1
+kind: Router
+metadata: {name: border}
+spec: {addresses: [10.77.9.9/16], asNumber: 65000, announce: [203.0.113.0/24], neighbors: [{nodeSelector: all()}]}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: border}
+spec: {peerIP: 10.77.9.9, asNumber: 65000}
+"""
+
+
+def test_nodes_and_routers_come_move_and_go(start: Start, tmp_path: Path) -> None:
+    up = start("--nodes", "3")
+    up.read_until("next: ")
+    manifest = tmp_path / "late.yaml"
+    manifest.write_text(NODE)
+    assert done(up, "apply", "-f", str(manifest)) == "Successfully applied 3 resource(s)\n"
+    block = block_of(up, "late")
+    assert "sessions  10/10 Established" in settled(up)  # six of the mesh of four, and the router's
+    routes = done(up, "ip", "route", "node-001")
+    assert "203.0.113.0/24 via 10.77.9.9" in routes
+    assert f"{block} via 10.77.0.77" in routes
+
+    done(up, "patch", "node", "late", "-p", '{"spec": {"bgp": {"ipv4Address": "10.77.0.78/16"}}}')
+    settled(up)
+    assert f"{block} via 10.77.0.78" in done(up, "ip", "route", "node-001")
+    refused = up.ask("patch", "node", "late", "-p", '{"spec": {"bgp": {"ipv4Address": "10.77.0.1"}}}')
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "is the address of node node-001 in this cluster" in refused.stderr
+
+    assert done(up, "delete", "node", "late", "node-003") == "Successfully deleted 2 'Node' resource(s)\n"
+    done(up, "delete", "router", "border")
+    assert "sessions  1/1 Established" in settled(up)
+    assert {pod["spec"]["node"] for pod in resources(up, "wep")["items"]} == {"node-001", "node-002"}
+    assert block not in done(up, "ip", "route", "node-001")
     up.process.terminate()
     assert up.end() == 0
