@@ -58,7 +58,7 @@ def settled(up: Up) -> str:
 def block_of(up: Up, node: str) -> str:
     """A node's only block, when it has one: its pods come after it."""
     deadline = time.monotonic() + PATIENCE
-    while "blackhole" not in (routes := done(up, "ip", "route", node)):
+    while "blackhole" not in (routes := up.ask("ip", "route", node).stdout):
         assert time.monotonic() < deadline, routes
     (line,) = [line for line in routes.splitlines() if line.startswith("blackhole")]
     return line.split()[1]
