@@ -20,6 +20,7 @@ Follows confd/pkg/backends/calico.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeVar, cast
 
 import attrs
@@ -56,7 +57,7 @@ from protocol.v3.workload import WorkloadEndpoint
 
 R = TypeVar("R", bound=Resource)
 
-_NO_ENVIRONMENT: Mapping[str, str] = {}
+_NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
 
 class Confd:
@@ -306,7 +307,7 @@ class _Family:
             listen_address=own.address if settings.bind_node_ip and own.address else None,
             ignored_interfaces=settings.ignored_interfaces,
             debug=settings.debug_of(name),
-            notes=(*router_notes, *advertised.notes, *sessions.notes),
+            notes=(*router_notes, *common.services.notes, *advertised.notes, *sessions.notes),
         )
 
     def _derive_router(self, common: _Common, facts: RouterFacts) -> SpeakerConfig:

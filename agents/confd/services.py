@@ -58,6 +58,7 @@ class ServiceSettings:
     external: tuple[Prefix, ...] = ()
     load_balancer: tuple[Prefix, ...] = ()
     aggregated: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -83,6 +84,7 @@ class ServiceRoutes:
     )  # of nodes that have more than that: all they announce
     rejected: tuple[Prefix, ...] = ()  # by every kernel
     reflected: tuple[Prefix, ...] = ()  # by route reflectors
+    notes: tuple[str, ...] = ()
 
     def of_node(self, node: str, *, excluded: bool) -> Announced:
         return NOTHING if excluded else self.local.get(node, self.everywhere)
@@ -90,14 +92,19 @@ class ServiceRoutes:
 
 def read_service_settings(spec: BGPConfigurationSpec, advertise_cluster_ips: str) -> ServiceSettings:
     """``advertise_cluster_ips``, of CALICO_ADVERTISE_CLUSTER_IPS, counts where the resource has no cluster CIDRs."""
-    cluster = _cidrs(spec.service_cluster_ips)
+    cluster, notes = list(_cidrs(spec.service_cluster_ips)), []
     if not cluster:
-        cluster = tuple(masked(text.strip()) for text in advertise_cluster_ips.split(",") if text.strip())
+        for text in filter(None, map(str.strip, advertise_cluster_ips.split(","))):
+            try:
+                cluster.append(masked(text))
+            except ValueError as error:
+                notes.append(f"CALICO_ADVERTISE_CLUSTER_IPS: {error}: not used")
     return ServiceSettings(
-        cluster=cluster,
+        cluster=tuple(cluster),
         external=_cidrs(spec.service_external_ips),
         load_balancer=_cidrs(spec.service_load_balancer_ips),
         aggregated=spec.service_load_balancer_aggregation != "Disabled",
+        notes=tuple(notes),
     )
 
 
@@ -105,7 +112,7 @@ def service_routes(
     settings: ServiceSettings, services: Iterable[Service], slices: Iterable[EndpointSlice], family: int
 ) -> ServiceRoutes:
     if settings.empty:
-        return ServiceRoutes()
+        return ServiceRoutes(notes=settings.notes)
     cidrs = {cidr for cidr in _announced_whole(settings) if family_of(cidr) == family}
     everywhere = set(cidrs)
     local: dict[str, set[Prefix]] = {}
@@ -131,6 +138,7 @@ def service_routes(
         local={node: routes_of.with_more(more) for node, own in local.items() if (more := own - everywhere)},
         rejected=in_text_order(cidrs),
         reflected=tuple(dict.fromkeys(cidr for cidr in reflected if family_of(cidr) == family)),
+        notes=settings.notes,
     )
 
 

@@ -92,6 +92,12 @@ def test_cluster_cidrs_of_the_environment_count_where_the_resource_has_none() ->
     assert announced(env=env, family=IPV6) == ["fd00:100::/112"]
     assert announced(settings(), env=env) == ["10.96.0.0/12"]
     assert announced(settings(service_cluster_ips=cidrs("")), env=env) == ["10.100.0.0/16"]
+    bad = {"CALICO_ADVERTISE_CLUSTER_IPS": "10.100.0.0/16,10.101.0.0"}
+    assert announced(env=bad) == ["10.100.0.0/16"]
+    assert config_of("one", *NODES, env=bad).notes == (
+        "CALICO_ADVERTISE_CLUSTER_IPS: '10.101.0.0' is not a CIDR: not used",
+    )
+    assert config_of("one", *NODES, settings(), env=bad).notes == ()
 
 
 def test_settings_of_a_node_s_own_mean_nothing() -> None:
