@@ -5,10 +5,10 @@ and ``compare`` (its short cut for two, which a test holds to ``select``). The o
 table's own comparison of protocol preferences:
 
     preference -> reachable next hop -> LOCAL_PREF -> AS_PATH length -> ORIGIN -> MED -> eBGP over iBGP -> IGP metric
-    -> originator or router ID -> CLUSTER_LIST length -> neighbour address -> path ID
+    -> originator or router ID -> CLUSTER_LIST length -> neighbour address -> the attributes themselves
 
 Paths that tie up to the IGP metric with different gateways are used together (ECMP, BIRD's ``merge paths``, at most 16).
-The path ID is not BIRD's step: of two paths of one neighbour that tie in everything else BIRD keeps the older one.
+The last step is not BIRD's: of two paths of one neighbour that tie in everything else BIRD keeps the older one.
 
 Nothing here depends on the order in which routes came. BIRD's MED comparison does, unless told otherwise: it compares
 pairs, and pairs with MEDs of different neighbour ASes have no total order. ``select`` eliminates by neighbour AS over the
@@ -66,7 +66,7 @@ class Path:
 
     __slots__ = ("attributes", "hops", "ifname", "metric", "path_id", "peer", "preference", "source")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # behind reflectors one is made for every route: names would cost a tenth more
         self,
         peer: Peer | None,
         attributes: Attributes,
@@ -127,6 +127,16 @@ def _identifier(path: Path) -> Address:
     return path.peer.identifier if path.peer is not None else Address(b"")
 
 
+def _contents(path: Path) -> tuple[object, ...]:
+    """An order of any two sets of attributes that differ: which path ID they have depends on who came first."""
+    of = path.attributes
+    return (
+        of.next_hop, of.as_path, of.communities, of.large_communities, of.cluster_list,
+        -1 if of.med is None else of.med, of.atomic_aggregate, of.aggregator or (), of.originator_id or b"",
+        -1 if of.local_pref is None else of.local_pref,
+    )  # fmt: skip
+
+
 def _lowest_med(paths: Sequence[Path]) -> list[Path]:
     lowest: dict[int, int] = {}
     for path in paths:
@@ -161,7 +171,8 @@ _TIE_BREAKERS: tuple[Step, ...] = (
     ("lower router ID", _least(_identifier)),  # 9.1.2.2 f, RFC 4456 9
     ("shorter CLUSTER_LIST", _least(lambda path: len(path.attributes.cluster_list))),  # RFC 4456 9
     ("lower neighbour address", _least(lambda path: path.peer.address if path.peer else b"")),  # 9.1.2.2 g
-    ("lower path ID", _least(lambda path: path.path_id)),
+    ("lower NEXT_HOP, AS_PATH or communities", _least(_contents)),
+    ("lower path ID", _least(lambda path: path.path_id)),  # who is left is the same but in name
 )
 
 
@@ -234,4 +245,4 @@ def compare(new: Path, best: Path) -> int:
         return BETTER if len(mine.cluster_list) < len(theirs.cluster_list) else WORSE
     if peer.address != best_peer.address:
         return BETTER if peer.address < best_peer.address else WORSE
-    return BETTER if new.path_id < best.path_id else WORSE
+    return UNDECIDED

@@ -22,10 +22,12 @@ from collections.abc import Mapping
 from agents.speaker.decision import UNKNOWN_METRIC, Path, RouteSource
 from protocol.prefix import Address, Prefix, network_int
 
-Resolved = tuple[tuple[Address, ...], int]
-"""Gateways (none: unreachable) and IGP metric."""
+Resolved = tuple[tuple[Address, ...] | None, int]
+"""Gateways (empty: unreachable; None: the next hop itself) and IGP metric."""
 
 UNREACHABLE: Resolved = ((), UNKNOWN_METRIC)
+NEAR: Resolved = (None, 0)
+FAR: Resolved = (None, UNKNOWN_METRIC)
 
 
 class NextHops:
@@ -63,8 +65,8 @@ class NextHops:
             path = table.get(number >> host_bits)
             if path is not None:
                 if path.source is RouteSource.DIRECT:
-                    return (next_hop,), 0
+                    return NEAR
                 if path.hops:
                     return path.hops, UNKNOWN_METRIC
-                return ((next_hop,), UNKNOWN_METRIC) if path.ifname else UNREACHABLE
-        return (next_hop,), UNKNOWN_METRIC
+                return FAR if path.ifname else UNREACHABLE
+        return FAR

@@ -201,7 +201,12 @@ class Rib:
         elevated = attributes.local_pref is not None and attributes.local_pref > self._elevated_above
         hops, metric = self._next_hops.resolve(attributes.next_hop)
         return Path(
-            peer, attributes, hops, PREFERENCE_STATIC if elevated else PREFERENCE_BGP, path_id, metric
+            peer,
+            attributes,
+            attributes.gateways if hops is None else hops,
+            PREFERENCE_STATIC if elevated else PREFERENCE_BGP,
+            path_id,
+            metric,
         )
 
     def _lost(self, peer: Peer, path_id: int, gone: Sequence[Prefix]) -> None:

@@ -49,7 +49,8 @@ class Attributes:
 
     ``communities`` are 32-bit values, ``large_communities`` triples; both sorted and without repeats.
     ``rank`` is computed: (-LOCAL_PREF, AS_PATH length, ORIGIN), the head of the decision process
-    (RFC 4271 9.1.1 and 9.1.2.2 a-b), smaller is better.
+    (RFC 4271 9.1.1 and 9.1.2.2 a-b), smaller is better. So is ``gateways``, the next hop as the only one of its kind:
+    all paths with these attributes share it.
     """
 
     next_hop: Address
@@ -64,11 +65,16 @@ class Attributes:
     originator_id: Address | None = None
     cluster_list: tuple[Address, ...] = ()
     rank: tuple[int, int, int] = attrs.field(init=False, eq=False, repr=False)
+    gateways: tuple[Address, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @rank.default
     def _rank(self) -> tuple[int, int, int]:
         preference = DEFAULT_LOCAL_PREF if self.local_pref is None else self.local_pref
         return (-preference, _path_length(self.as_path), self.origin)
+
+    @gateways.default
+    def _gateways(self) -> tuple[Address, ...]:
+        return (self.next_hop,)
 
     @property
     def neighbour_as(self) -> int:
