@@ -19,10 +19,12 @@ Left out: anything about sockets and processes, which is ``plan`` and ``addressi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
 
+from agents.ipam.allocator import NAMESPACE_NAME
 from agents.speaker.config import DEFAULT_PORT
 from cluster.addressing import GENERATED, generated_address
 from protocol.prefix import (
@@ -414,15 +416,19 @@ def _check_family(
                 break
 
 
+_NAMESPACE: Mapping[str, str] = MappingProxyType({NAMESPACE_NAME: "default"})
+"""What a pool sees of the namespace that generated pods are in."""
+
+
 def serves_workloads(pool: IPPool, family: int = IPV4) -> bool:
-    """Whether a pod without annotations may get an address of this family from this pool."""
+    """Whether a generated pod may get an address of this family from this pool."""
     spec = pool.spec
     return (
         not spec.disabled
         and _family(pool) == family
         and "Workload" in spec.allowed_uses
         and spec.assignment_mode == "Automatic"
-        and (not spec.namespace_selector or parse(spec.namespace_selector).matches({}))
+        and (not spec.namespace_selector or parse(spec.namespace_selector).matches(_NAMESPACE))
     )
 
 

@@ -182,6 +182,13 @@ def test_a_node_that_no_pool_serves_is_named() -> None:
     ]
     assert problems(Spec(nodes=1), pool("off", "10.9.0.0/16", disabled=True))
     build(Spec(pods_per_node=0), [node("b", "10.0.0.2"), only])
+    for namespace, serves in (("default", True), ("shop", False)):
+        selector = f"kubernetes.io/metadata.name == '{namespace}'"
+        chosen = IPPool(Metadata("p"), IPPoolSpec(cidr="10.9.0.0/16", namespace_selector=selector))
+        if serves:
+            build(Spec(nodes=1), [chosen])
+        else:
+            assert problems(Spec(nodes=1), chosen)
 
 
 def test_a_generated_name_must_be_free() -> None:
