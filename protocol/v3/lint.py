@@ -12,6 +12,7 @@ Follows what Calico's components do with such resources, which is mostly to igno
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from protocol.v3 import selector
@@ -50,7 +51,7 @@ def _pools(cluster: Cluster) -> Iterator[Remark]:
     nobody = selector.Not(selector.All())  # said on purpose: a pool for pods that ask for it
     for index, pool in cluster.of(IPPool):
         text = pool.spec.node_selector
-        if cluster.nodes and selector.parse(text) != nobody and not cluster.selected(text):
+        if cluster.nobody(text) and selector.parse(text) != nobody:
             message = (
                 f"matches none of the {len(cluster.nodes):,} nodes: no pod is given an address of this pool. "
                 "Label the nodes, or say !all() if that is meant"
@@ -155,12 +156,14 @@ def _configurations(cluster: Cluster) -> Iterator[Remark]:
                 yield Remark(index, ("metadata", "name"), message)
 
 
-_PROGRAMS: Final = {
-    "Enabled": {"IPIP", "no encapsulation"},
-    "Disabled": set[str](),
-    "EnabledIPIPOnly": {"IPIP"},
-    "EnabledNoEncapOnly": {"no encapsulation"},
-}
+_PROGRAMS: Final = MappingProxyType(
+    {
+        "Enabled": ("IPIP", "no encapsulation"),
+        "Disabled": (),
+        "EnabledIPIPOnly": ("IPIP",),
+        "EnabledNoEncapOnly": ("no encapsulation",),
+    }
+)
 
 
 def _programmers(cluster: Cluster) -> Iterator[Remark]:

@@ -102,6 +102,10 @@ class Cluster:
             self._selected[selector] = tuple(node for node in self.nodes if matches(node.labels))
         return self._selected[selector]
 
+    def nobody(self, selector: str) -> bool:
+        """Whether a selector surely is for no node. One that a node without labels would match is for whoever comes."""
+        return bool(self.nodes) and not self.selected(selector) and not parse(selector).matches({})
+
     def neighbors(self, name: str) -> frozenset[str]:
         """The nodes with which BGPPeers give a node sessions."""
         found: set[str] = set()

@@ -77,12 +77,12 @@ def _selects(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
     count = f"{len(cluster.nodes):,}"
     if spec.node and not peering.local:
         yield Remark(index, ("spec", "node"), f"there is no Node {spec.node}: nobody has this peering")
-    if spec.node_selector and not peering.local:
+    if spec.node_selector and cluster.nobody(spec.node_selector):
         message = f"matches none of the {count} nodes: nobody has this peering. Label the nodes that shall"
         yield Remark(index, ("spec", "nodeSelector"), message)
     if not spec.peer_selector:
         return
-    if not peering.remote:
+    if cluster.nobody(spec.peer_selector):
         message = (
             f"matches none of the {count} nodes: there is nobody to peer with. Label the nodes that shall be"
         )

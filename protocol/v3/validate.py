@@ -276,7 +276,9 @@ def _make_converter() -> cattrs.Converter:
             names[field.name]: (None, "") if _means_nothing(field) else (None,) for field in attrs.fields(cls)
         }
         ignores: Container[str] = getattr(cls, "ignores", ())
-        folded = {name.lower() for name in unset}  # misspelt, and not one of the fields that are none of our business
+        folded = {
+            name.lower() for name in unset
+        }  # misspelt, and not one of the fields that are none of our business
 
         def structure(value: Any, _: Any) -> Any:
             if not isinstance(value, Mapping):

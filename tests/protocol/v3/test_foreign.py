@@ -429,3 +429,59 @@ def test_an_empty_export_filter_is_none() -> None:
     result = loaded(text)
     assert [type(one) for one in result.resources] == [BGPConfiguration]
     assert not result.warnings
+
+
+# -- together ---------------------------------------------------------------------------------------------------------
+
+WALKTHROUGH = [
+    CLUSTER,
+    "{apiVersion: operator.tigera.io/v1, kind: APIServer, metadata: {name: default}, spec: {}}",
+    """\
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata:
+  name: outside
+spec:
+  cidr: 192.168.65.0/24
+  blockSize: 29
+  ipipMode: Never
+  natOutgoing: true
+  nodeSelector: "!all()"
+""",
+    """\
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata:
+  name: border
+spec:
+  peerIP: 192.168.65.5
+  asNumber: 64512
+  nodeSelector: all()
+""",
+    """\
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata:
+  name: default
+spec:
+  serviceClusterIPs:
+    - cidr: 10.96.0.0/16
+""",
+    EXPORT_FILTER,
+]
+
+
+@pytest.mark.parametrize("text", WALKTHROUGH)
+def test_every_document_of_a_walkthrough_loads_alone(text: str) -> None:
+    loaded(text)
+
+
+def test_and_all_but_a_second_configuration_together() -> None:
+    result = loaded(*WALKTHROUGH[:-1])
+    assert [resource.kind for resource in result.resources] == [
+        "Node", "Node", "Node", "IPPool", "IPPool", "BGPPeer", "BGPConfiguration",
+    ]  # fmt: skip
+    assert not result.warnings
+    assert report(*WALKTHROUGH) == [
+        "m.yaml:47: BGPConfiguration: metadata.name: a second BGPConfiguration of this name; the first is at m.yaml:38"
+    ]

@@ -94,6 +94,17 @@ def test_a_pool_for_nobody_may_be_meant() -> None:
     assert remarks(THREE + document("IPPool", "p", "cidr: 192.168.0.0/16, nodeSelector: '!all()'")) == []
 
 
+def test_a_selector_for_unlabelled_nodes_is_for_nodes_to_come() -> None:
+    labelled = a_node("a", "10.0.0.1", rr="x") + a_node("b", "10.0.0.2", rr="x")
+    for selector in ("!has(rr)", "rr != 'x'", "rr not in {'x', 'y'}"):
+        assert (
+            remarks(labelled + document("IPPool", "p", f'cidr: 192.168.0.0/16, nodeSelector: "{selector}"'))
+            == []
+        )
+        peer = f'nodeSelector: "{selector}", peerIP: 10.9.9.9, asNumber: 5'
+        assert remarks(labelled + document("BGPPeer", "p", peer)) == []
+
+
 TOR = document(
     "Router",
     "tor",
