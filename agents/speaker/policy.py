@@ -121,13 +121,15 @@ class ImportPolicy:
         return None if decision.attributes is None else self._intern(decision.attributes)
 
     def _received(self, attributes: Attributes) -> Attributes | None:
-        """After bgp_decode_attrs: None for a loop.
+        """After bgp_decode_attrs: None for a loop, or when this node is the next hop.
 
         RFC 4271 9.1.2 (our AS in AS_PATH, more often than allowed), RFC 4456 8 (our identifier as ORIGINATOR_ID; our
         cluster in CLUSTER_LIST, which BIRD looks at on sessions with clients only). What is for internal sessions
         alone is not read from an external one (RFC 4271 5.1.5).
         """
         config = self._config
+        if attributes.next_hop == config.local_address:
+            return None  # RFC 4271 6.3; BIRD already does not send it (bgp_get_bucket: "Invalid NEXT_HOP attribute in route")
         if attributes.as_path and attributes.as_count(config.local_as) > config.allow_local_as:
             return None
         if not config.internal:

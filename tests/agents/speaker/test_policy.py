@@ -75,6 +75,11 @@ def test_loops_by_ibgp(facts: dict[str, Any], *, admitted: bool) -> None:
     assert let_in(neighbour(1), told) == [(prefixes("10.1.0.0/16"), told if admitted else None)]
 
 
+def test_a_route_through_this_node_itself_is_none() -> None:
+    told = Attributes(next_hop=neighbour(1).config.local_address, local_pref=7)
+    assert let_in(neighbour(1), told) == [(prefixes("10.1.0.0/16"), None)]
+
+
 def test_a_clients_route_that_was_in_our_cluster_is_a_loop() -> None:
     client = neighbour(1, rr_client=True, cluster_id=CLUSTER)
     told = Attributes(next_hop=host(1), local_pref=7, cluster_list=(host(3), CLUSTER))
