@@ -1,7 +1,6 @@
 """Real BIRD 1.6 processes on a Wire, each with the files that confd made for it.
 
-Owns ``Flock``: one daemon for each node and family, its control socket and its end. The files are changed in one respect,
-the connect delay: BIRD's shortest, a second, in place of Calico's two.
+Owns ``Flock``: one daemon for each node and family, its control socket and its end.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from typing import Self
 
 from bench.bird import Control
 from tests.real.bird.namespaces import Wire
-from tests.real.bird.routes import Route, read
+from tests.real.bird.routes import Route, Session, read, read_sessions
 
 Daemon = tuple[int, int]
 """The node's index on the Wire, and the family."""
 
-_CONNECT_DELAY = re.compile(r"connect delay time \d+;")
-_SESSION = re.compile(r"\s(\S+)\s+BGP\s+\S+\s+(\S+)\s+\S+(?: \S+:\S+)?\s*(\S*)")
+_ERROR = re.compile("Error:|Received:|Connection lost|Invalid|cannot", re.IGNORECASE)
 
 
 class Flock:
@@ -45,7 +43,7 @@ class Flock:
                 place = self._place(daemon)
                 place.mkdir()
                 for name, text in files.items():
-                    (place / name).write_text(_CONNECT_DELAY.sub("connect delay time 1;", text))
+                    (place / name).write_text(text)
             for daemon in self._files:
                 self._start(daemon)
         except BaseException:
@@ -67,13 +65,17 @@ class Flock:
     def routes(self, daemon: Daemon) -> Counter[Route]:
         return read(self._ask(daemon, "show route all"))
 
-    def sessions(self, daemon: Daemon) -> dict[str, str]:
-        """Protocol name to what stands in the info column first: Established, Active, Connect, Passive…"""
-        answer = self._ask(daemon, "show protocols")
-        lines = re.sub(r"^\d{4}-", " ", answer, flags=re.MULTILINE).splitlines()
-        return {match[1]: match[3] for line in lines if (match := _SESSION.match(line))}
+    def sessions(self, daemon: Daemon) -> dict[str, Session]:
+        return read_sessions(self._ask(daemon, "show protocols"))
 
-    def log(self, daemon: Daemon) -> str:
+    def complaint(self, daemon: Daemon, protocol: str) -> str:
+        """The last error that a daemon logged of a session, with a colon before it."""
+        errors = [
+            line for line in self._log(daemon).splitlines() if _ERROR.search(line) and f" {protocol}:" in line
+        ]
+        return f": {errors[-1]}" if errors else ""
+
+    def _log(self, daemon: Daemon) -> str:
         return (self._place(daemon) / "log").read_text(errors="replace")
 
     def _place(self, daemon: Daemon) -> Path:
@@ -101,6 +103,6 @@ class Flock:
                 self._controls[daemon] = Control(self._place(daemon) / "control")
             except (FileNotFoundError, ConnectionRefusedError):
                 if self._processes[daemon].poll() is not None:
-                    raise OSError(f"BIRD {daemon} ended: {self.log(daemon)[-2000:]}") from None
+                    raise OSError(f"BIRD {daemon} ended: {self._log(daemon)[-2000:]}") from None
                 return ""
         return self._controls[daemon].ask(command)

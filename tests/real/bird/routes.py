@@ -1,6 +1,6 @@
-"""What ``show route all`` says, as values: the same reader for the real daemon and for the emulated one.
+"""What ``show route all`` and ``show protocols`` say: the same readers for the real daemon and for the emulated one.
 
-Owns ``Route`` (one candidate of one prefix) and ``read``. What is not in a Route: when it came, and in which place among the
+Owns ``Route`` (one candidate of one prefix), ``read`` and ``read_sessions``. What is not in a Route: when it came, and in which place among the
 candidates of its prefix it stands.
 """
 
@@ -15,7 +15,11 @@ _ROW = re.compile(
     r"(?P<net>\S+/\d+)?\s+(?P<way>blackhole|unreachable|prohibit|multipath|dev \S+|via \S+ on \S+) "
     r"\[(?P<protocol>\S+) \S+(?: \S+:\S+)?(?: from (?P<sender>[0-9a-f.:]+))?\](?P<best> [*!])? \((?P<metric>[^)]+)\)"
 )
+_SESSION = re.compile(r"\s(?P<name>\S+)\s+BGP\s+\S+\s+\S+\s+\S+(?: \S+:\S+)?\s*(?P<info>\S*)")
 _CODE = re.compile(r"\d{4}[ -]")
+
+Session = str
+"""What stands first in the info column: Established, Active, Connect, Passive…"""
 
 
 @attrs.frozen(kw_only=True, order=True)
@@ -90,6 +94,11 @@ def read(answer: str) -> Counter[Route]:
         ):
             raise ValueError(f"not understood: {line!r}")
     return Counter(Route(**fields) for fields in found)  # type: ignore[arg-type]  # named by _ATTRIBUTES
+
+
+def read_sessions(answer: str) -> dict[str, Session]:
+    lines = re.sub(r"^\d{4}-", " ", answer, flags=re.MULTILINE).splitlines()
+    return {match["name"]: match["info"] for line in lines if (match := _SESSION.match(line))}
 
 
 def _sorted(communities: str) -> str:
