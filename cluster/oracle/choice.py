@@ -19,7 +19,9 @@ from protocol.v3.bgp import DEFAULT_AS_NUMBER
 Document = Mapping[str, Any]
 
 _ABSENT = "BGPFilter", "EndpointSlice", "FelixConfiguration", "Router", "Service"
-_CONFIGURATION = frozenset({"asNumber", "logSeverityScreen", "nodeToNodeMeshEnabled"})
+_CONFIGURATION = frozenset(
+    {"asNumber", "logSeverityScreen", "nodeToNodeMeshEnabled", "serviceLoadBalancerAggregation"}
+)
 _PEER = frozenset({"asNumber", "node", "nodeSelector", "peerIP", "peerSelector", "reversePeering"})
 _NODE = frozenset({"bgp", "addresses", "orchRefs"})
 _NODE_BGP = frozenset({"asNumber", "ipv4Address", "ipv6Address", "routeReflectorClusterID"})

@@ -192,7 +192,9 @@ class Fixpoint:
             config.import_filters,
         )  # fmt: skip
         if key not in known:
-            known[key] = ImportPolicy(config, router_id=router_id, intern=self._intern)
+            # Whose next hop the receiver is has not been said (_speak): so the policy can be shared.
+            nobodys = attrs.evolve(config, local_address=_NOBODY)
+            known[key] = ImportPolicy(nobodys, router_id=router_id, intern=self._intern)
         return known[key]
 
     # -- a prefix -----------------------------------------------------------------------------------------------------
