@@ -16,7 +16,7 @@ from agents.speaker.decision import PREFERENCE_BGP, PREFERENCE_STATIC, Path, Pat
 from agents.speaker.groups import BEST, UpdateGroup
 from agents.speaker.links import HIGH_WATER, Link
 from agents.speaker.peer import Peer
-from agents.speaker.policy import Exporter, ExportClass
+from agents.speaker.policy import ExportClass, Exporter
 from protocol.bgp.attributes import Attributes
 from protocol.bgp.messages import Update
 from protocol.bgp.wire import Codec, split

@@ -7,9 +7,9 @@ import pytest
 
 from agents.dataplane.fib import device
 from agents.speaker.config import StaticRoute
+from agents.speaker.decision import RouteSource
 from agents.speaker.inspect import Inspector
 from agents.speaker.links import HIGH_WATER
-from agents.speaker.decision import RouteSource
 from agents.speaker.status import BgpStatus, RouteStatus
 from protocol.prefix import Prefix, format_prefix, parse_prefix
 from tests.strategies.speaker import SpeakerNet, block, host, local_blocks, peer_config, speaker_config

@@ -138,9 +138,7 @@ def test_any_history_is_what_a_computation_from_scratch_says(
             own[RouteSource.DIRECT] = {net: on_the_way[way - 1]} if way else {}
             rib.set_local(RouteSource.DIRECT, own[RouteSource.DIRECT])
         else:
-            source, path = (
-                (RouteSource.STATIC, STATIC) if verb == "static" else (RouteSource.KERNEL, KERNEL)
-            )
+            source, path = (RouteSource.STATIC, STATIC) if verb == "static" else (RouteSource.KERNEL, KERNEL)
             own[source] = dict.fromkeys(prefixes, path)
             rib.set_local(source, own[source])
         in_rib = {(each, path_id): table for each in peers for path_id, table in each.adj_ribs_in()}

@@ -451,6 +451,7 @@ def test_a_block_that_goes_is_withdrawn_and_its_addresses_come_out() -> None:
 def test_a_pool_that_is_not_exported_any_more() -> None:
     net = mesh(1, 2)
     config = net.speakers[host(1)].config
+    assert config.policy is not None
     policy = attrs.evolve(config.policy, pools=(), export_disabled=(POOL,))
     net.configure(attrs.evolve(config, policy=policy))
     net.deliver_all()
@@ -464,6 +465,7 @@ def test_another_normal_priority_is_told_to_everybody() -> None:
     net = mesh(1, 2)
     sessions = [net.peer(1, 2).session, net.peer(2, 1).session]
     config = net.speakers[host(1)].config
+    assert config.policy is not None
     policy = attrs.evolve(config.policy, normal_priority=2000)
     net.configure(attrs.evolve(config, policy=policy))
     net.deliver_all()
@@ -475,6 +477,7 @@ def test_what_counts_as_elevated_follows_the_normal_priority() -> None:
     """A route told with 1024 is elevated to who thinks that 2000 is normal: it beats the static routes."""
     net = mesh(1, 2)
     config = net.speakers[host(2)].config
+    assert config.policy is not None
     policy = attrs.evolve(config.policy, normal_priority=2000)
     net.configure(attrs.evolve(config, policy=policy))
     assert net.speakers[host(2)].rib.best[block(1)].preference == 200
@@ -746,7 +749,7 @@ def assert_consistent(speaker: Speaker) -> None:
     assert speaker.established == sum(peer.up for peer in speaker.peers.values())
     assert all(peer.session.owner is peer for peer in speaker.peers.values())
     assert all(peer.link is None or peer.link is peer.session.link for peer in speaker.peers.values())
-    groups = {peer.group for peer in speaker.peers.values()} - {None}
+    groups = {peer.group for peer in speaker.peers.values() if peer.group is not None}
     assert all(not group.lagging and not group._pending and not group._joining for group in groups)
     assert sum(len(group.members) for group in groups) == speaker.established
 

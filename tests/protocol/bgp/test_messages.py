@@ -6,9 +6,8 @@ import attrs
 import pytest
 from hypothesis import given
 
-from protocol.bgp.attributes import Attributes
-from protocol.bgp.messages import Capabilities, Keepalive, Message, Update
-from protocol.prefix import IPV4, Address, parse_prefix
+from protocol.bgp.messages import Capabilities, Keepalive, Message
+from protocol.prefix import IPV4, parse_prefix
 from tests.strategies.bgp import messages
 
 PREFIX = parse_prefix("10.0.0.0/8")
