@@ -3,6 +3,7 @@
     mesh, reflectors, routes   a cluster from nothing to exact convergence
     churn                      what one change takes in a converged mesh
     floor                      the same connections and messages over bare sockets
+    differential               no figures: whether real BIRD 1.6, given the same manifests, knows the same routes
 
 With ``--against bird`` every run of tortie is followed by one of real BIRD daemons, so that both meet the same
 computer in the same mood. Progress goes to stderr, the result to stdout: a table, or rows of JSON.
@@ -134,6 +135,31 @@ def floor(nodes: list[int], repeat: int, output: str) -> None:
     """The mesh's connections and messages over bare sockets, in plain Python."""
     cases = [Case(bench="floor", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
     compare(cases, {"sockets": lambda case: [run_floor(case)]}, repeat=repeat, output=output)
+
+
+@main.command()
+@click.option("--examples", type=click.IntRange(1), default=100, show_default=True, help="Drawn clusters.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
+def differential(examples: int, seed: int) -> None:
+    """Real BIRD 1.6 daemons beside emulated ones, given the same manifests: does everybody know the same routes?
+
+    Needs root. Exit code 1: a difference was found; the smallest manifests that show it are printed.
+    """
+    from bench.differential import run  # noqa: PLC0415  # it needs what the other benches do not
+
+    def say(text: str) -> None:
+        click.echo(f"\r{text}\x1b[K", err=True, nl=False)
+
+    try:
+        outcome = run(examples, seed, say)
+    except BenchError as error:
+        click.echo(error, err=True)
+        sys.exit(2)
+    click.echo(err=True)
+    if outcome.difference:
+        click.echo(f"after {outcome.examples} clusters, seed {seed}:\n{outcome.difference}")
+        sys.exit(1)
+    click.echo(f"{outcome.examples} clusters, seed {seed}: no difference in {outcome.seconds:.0f} s")
 
 
 def tortie_up(case: Case) -> list[Run]:

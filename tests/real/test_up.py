@@ -76,7 +76,7 @@ def test_a_running_cluster_answers_and_goes_down(start: Start) -> None:
     )
     assert "all 5 FIBs are exactly what the datastore asks for" in up.ask("status").stdout
     assert up.ask("node", "status", "node-002").stdout.count("Established") == 4
-    assert "7 of 7 routes for 7 networks" in up.ask("birdc", "node-003", "show", "route", "count").stdout
+    assert "8 of 8 routes for 8 networks" in up.ask("birdc", "node-003", "show", "route", "count").stdout
     routes = up.ask("ip", "route", "node-004").stdout
     assert routes.count("proto bird") == 5
     assert routes.count("via 10.77.0.") == 4

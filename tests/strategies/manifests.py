@@ -33,6 +33,9 @@ class Drawn:
     documents: tuple[Document, ...]
     env: Mapping[str, str]
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
     def __repr__(self) -> str:
         return f"env: {dict(self.env)}\n---\n{yaml.safe_dump_all(self.documents, sort_keys=False)}"
 

@@ -18,8 +18,8 @@ from bench.bird import Control
 from tests.real.bird.namespaces import Wire
 from tests.real.bird.routes import Route, Session, read, read_sessions
 
-Daemon = tuple[int, int]
-"""The node's index on the Wire, and the family."""
+Daemon = tuple[str, int]
+"""The node's name and the family."""
 
 _ERROR = re.compile("Error:|Received:|Connection lost|Invalid|cannot", re.IGNORECASE)
 
@@ -79,17 +79,16 @@ class Flock:
         return (self._place(daemon) / "log").read_text(errors="replace")
 
     def _place(self, daemon: Daemon) -> Path:
-        index, family = daemon
-        return Path(self._temporary.name) / f"{index}-{family}"
+        return Path(self._temporary.name) / f"{daemon[0]}-{daemon[1]}"
 
     def _start(self, daemon: Daemon) -> None:
-        index, family = daemon
+        node, family = daemon
         place = self._place(daemon)
         main = "bird.cfg" if family == 4 else "bird6.cfg"
         command = [self._programs[family], "-d", "-c", main, "-s", "control", "-P", "pid"]
         with (place / "log").open("ab") as log:
             self._processes[daemon] = subprocess.Popen(
-                self._wire.command(index, command),
+                self._wire.command(node, command),
                 cwd=place,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

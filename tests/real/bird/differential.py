@@ -4,7 +4,7 @@
                                       │        └─ what Felix programmed ─┐                  ├─► differences
                                       └─► confd ─► BIRD's files ─────────┴─► real daemons ──┘
 
-Owns ``differences``. The daemons have converged when they say what the emulated ones say, twice and with a moment in
+Owns ``load``, ``settles`` and ``differences``. The daemons have converged when they say what the emulated ones say, twice and with a moment in
 between; or never, and then what they say when the patience is over is what is different.
 """
 
@@ -26,7 +26,7 @@ from protocol.prefix import IPV4, IPV6, Prefix, family_of, format_address, forma
 from protocol.v3.loader import parse
 from protocol.v3.metadata import Resource
 from protocol.v3.node import Node
-from tests.real.bird.daemons import Flock
+from tests.real.bird.daemons import Daemon, Flock
 from tests.real.bird.emulated import Emulation, emulate
 from tests.real.bird.namespaces import LEG, Wire
 
@@ -41,38 +41,38 @@ T = TypeVar("T")
 
 def load(documents: Sequence[Mapping[str, Any]]) -> tuple[Resource, ...]:
     """As from a file. Raises ManifestError."""
-    return parse(as_yaml(documents), "manifests").resources
+    return parse(yaml.safe_dump_all(documents), "manifests").resources
 
 
-def as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
-    return yaml.safe_dump_all(documents, sort_keys=False)
+def configurations(resources: Sequence[Resource], env: Mapping[str, str]) -> dict[Daemon, SpeakerConfig]:
+    """What each daemon that works is told."""
+    names = sorted(node.metadata.name for node in resources if isinstance(node, Node))
+    confd = Confd(StillView(resources), HURRIED, env=env)
+    found = ((name, family, confd.derive(name, family)) for name in names for family in (IPV4, IPV6))
+    return {(name, family): config for name, family, config in found if config is not None and config.enabled}
+
+
+def settles(configs: Mapping[Daemon, SpeakerConfig]) -> bool:
+    """Of two stanzas for one neighbour each takes the other's connections for a restart: such daemons never come to rest."""
+    return all(
+        len({peer.address for peer in config.peers}) == len(config.peers) for config in configs.values()
+    )
 
 
 def differences(
-    documents: Sequence[Mapping[str, Any]], programs: Mapping[int, str], env: Mapping[str, str]
+    resources: Sequence[Resource], env: Mapping[str, str], programs: Mapping[int, str]
 ) -> list[str]:
-    """What real BIRD has otherwise, in words. ``programs`` are BIRD's, by family."""
-    resources = load(documents)
+    """What real BIRD has otherwise, in words. ``env`` is calico-node's; ``programs`` are BIRD's, by family."""
     emulation = emulate(resources, env)
+    configs = _with_one_dialler(configurations(resources, env))
     names = sorted(emulation.felix)
-    confd = Confd(StillView(resources), HURRIED, env=env)
-    configs = {
-        (index, family): config
-        for index, name in enumerate(names)
-        for family in (IPV4, IPV6)
-        if (config := confd.derive(name, family)) is not None and config.enabled
-    }
-    if any(len({peer.address for peer in config.peers}) < len(config.peers) for config in configs.values()):
-        return []  # two stanzas for one neighbour: see docs/differences.md
-    configs = _with_one_dialler(configs)
-    addresses = _addresses(resources)
-    with Wire(len(names)) as wire:
-        for index, name in enumerate(names):
-            own = [config for (number, _), config in configs.items() if number == index]
+    with Wire(names) as wire:
+        for name in names:
+            own = [configs[name, family] for family in (IPV4, IPV6) if (name, family) in configs]
             routes = emulation.felix[name]
-            wire.lay(index, addresses[name], sorted(_devices(routes)), list(_kernel_routes(routes, own)))
+            wire.lay(name, _addresses(own), sorted(_devices(routes)), list(_kernel_routes(routes, own)))
         with Flock(wire, programs, {daemon: files(config) for daemon, config in configs.items()}) as flock:
-            return _until_equal(flock, list(configs), emulation, names)
+            return _until_equal(flock, list(configs), emulation)
 
 
 def _with_one_dialler(configs: Mapping[T, SpeakerConfig]) -> dict[T, SpeakerConfig]:
@@ -102,14 +102,12 @@ def _with_one_dialler(configs: Mapping[T, SpeakerConfig]) -> dict[T, SpeakerConf
     }
 
 
-def _addresses(resources: Sequence[Resource]) -> dict[str, list[str]]:
-    return {
-        node.metadata.name: [
-            text for text in (node.spec.bgp.ipv4_address, node.spec.bgp.ipv6_address) if text
-        ]
-        for node in resources
-        if isinstance(node, Node) and node.spec.bgp is not None
-    }
+def _addresses(configs: Sequence[SpeakerConfig]) -> list[str]:
+    """With the lengths of their networks."""
+    return [
+        f"{format_address(config.address)}/{config.subnet[0] if config.subnet else len(config.address) * 8}"
+        for config in configs
+    ]
 
 
 def _devices(routes: Mapping[Prefix, FibRoute]) -> set[str]:
@@ -135,33 +133,25 @@ def _kernel_routes(routes: Mapping[Prefix, FibRoute], configs: Sequence[SpeakerC
                 yield f"{route.kind.value} {text}"
 
 
-def _until_equal(
-    flock: Flock, daemons: Sequence[tuple[int, int]], emulation: Emulation, names: Sequence[str]
-) -> list[str]:
+def _until_equal(flock: Flock, daemons: Sequence[Daemon], emulation: Emulation) -> list[str]:
     deadline = time.monotonic() + PATIENCE
     equal = False
     while True:
-        found = [
-            line
-            for index, family in daemons
-            for line in _different(flock, (index, family), emulation, (names[index], family))
-        ]
+        found = [line for daemon in daemons for line in _different(flock, daemon, emulation)]
         if (not found and equal) or (found and time.monotonic() > deadline):
             return found
         equal = not found
         time.sleep(MOMENT if equal else 0.02)
 
 
-def _different(
-    flock: Flock, daemon: tuple[int, int], emulation: Emulation, node: tuple[str, int]
-) -> Iterator[str]:
-    where = f"{node[0]} IPv{node[1]}"
-    sessions, emulated = flock.sessions(daemon), emulation.sessions[node]
+def _different(flock: Flock, daemon: Daemon, emulation: Emulation) -> Iterator[str]:
+    where = f"{daemon[0]} IPv{daemon[1]}"
+    sessions, emulated = flock.sessions(daemon), emulation.sessions[daemon]
     if sessions.keys() != emulated.keys():
         yield f"{where}: BIRD has the protocols {sorted(sessions)}, not {sorted(emulated)}"
     for name in sessions.keys() & emulated.keys():
         if (sessions[name] == "Established") != (emulated[name] == "Established"):
             yield f"{where}: {name} is {sessions[name]} in BIRD, not {emulated[name]}{flock.complaint(daemon, name)}"
-    routes, expected = flock.routes(daemon), emulation.routes[node]
+    routes, expected = flock.routes(daemon), emulation.routes[daemon]
     for which, more, less in (("BIRD", routes, expected), ("tortie", expected, routes)):
         yield from (f"{where}: only {which} has {route}" for route in sorted((more - less).elements()))

@@ -28,15 +28,13 @@ from protocol.prefix import Prefix
 from protocol.v3 import node as v3
 from protocol.v3.metadata import Resource
 from tests.deterministic import run_deterministic
+from tests.real.bird.daemons import Daemon
 from tests.real.bird.routes import Route, Session, read, read_sessions
 from tests.strategies.confd import Writer
 
 SETTLED_AFTER = 45.0
 """Virtual seconds: the longest chain of refused dials and error waits that still ends in a session, with air."""
 WALL = 1_700_000_000.0
-
-Daemon = tuple[str, int]
-"""The node's name and the family."""
 
 
 @attrs.define

@@ -38,30 +38,26 @@ def missing() -> str | None:
 
 
 class Wire:
-    """``size`` nodes, numbers from 0. A context manager."""
+    """A context manager. Nodes go by names of any kind."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, nodes: Sequence[str]) -> None:
         self._bridge = f"{PREFIX}-{os.getpid()}-wire"
-
-    def name(self, index: int) -> str:
-        return f"{PREFIX}-{os.getpid()}-{index}"
+        self._namespaces = {node: f"{PREFIX}-{os.getpid()}-{index}" for index, node in enumerate(nodes)}
 
     def __enter__(self) -> Self:
         _remove(name for name, pid in _all() if not _lives(pid) or pid == os.getpid())
         try:
-            names = [self._bridge, *map(self.name, range(self.size))]
-            _batch(None, [f"netns add {name}" for name in names])
+            _batch(None, [f"netns add {name}" for name in (self._bridge, *self._namespaces.values())])
             _batch(self._bridge, ["link add br0 type bridge", "link set br0 up"])
-            for index in range(self.size):
+            for index, name in enumerate(self._namespaces.values()):
                 _batch(
                     self._bridge,
                     [
-                        f"link add n{index} type veth peer name {LEG} netns {self.name(index)}",
+                        f"link add n{index} type veth peer name {LEG} netns {name}",
                         f"link set n{index} master br0 up",
                     ],
                 )
-                _batch(self.name(index), ["link set lo up", f"link set {LEG} addrgenmode none"])
+                _batch(name, ["link set lo up", f"link set {LEG} addrgenmode none"])
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -72,12 +68,10 @@ class Wire:
     ) -> None:
         _remove(name for name, pid in _all() if pid == os.getpid())
 
-    def lay(
-        self, index: int, addresses: Iterable[str], devices: Sequence[str], routes: Iterable[str]
-    ) -> None:
+    def lay(self, node: str, addresses: Iterable[str], devices: Sequence[str], routes: Iterable[str]) -> None:
         """Give a node addresses (with lengths), interfaces that lead nowhere, and routes (as ``ip route add`` has them)."""
         _batch(
-            self.name(index),
+            self._namespaces[node],
             [
                 *(f"addr add {each} dev {LEG}{' nodad' if ':' in each else ''}" for each in addresses),
                 f"link set {LEG} up",
@@ -91,10 +85,10 @@ class Wire:
             ],
         )
 
-    def command(self, index: int, program: Sequence[str]) -> list[str]:
+    def command(self, node: str, program: Sequence[str]) -> list[str]:
         """The program in the node's namespace; it dies with the process that starts it."""
         return [
-            "setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={_RUN / self.name(index)}", "--", *program,
+            "setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={_RUN / self._namespaces[node]}", "--", *program,
         ]  # fmt: skip
 
 
