@@ -1,8 +1,8 @@
 """Documents that are no resource of ours, but say what one is: kind's Cluster, the operator's Installation, a Node of
 Kubernetes, and a BGPConfiguration with an ``exportFilter``, which Calico does not have.
 
-Owns ``read``, which makes the resources of any one document, and ``settle``, which decides when several documents
-tell of one thing.
+Owns ``read``, which makes the resources of any one document, ``settle``, which decides when several documents tell of
+one thing, and ``outside``, pools that do not fit the cluster that they are installed in.
 
 ===========================  ===================  =====================================================================
 ``Cluster`` of kind          ``installation``     Nodes, and pools that are concluded from the pod subnet
@@ -19,7 +19,7 @@ concluded about pools yields to what somebody wrote: to the pools of an Installa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -27,8 +27,8 @@ import attrs
 
 from protocol.v3.core import CORE
 from protocol.v3.exportfilter import read_export_filter
-from protocol.v3.fields import as_network
-from protocol.v3.installation import IP_POOLS, read_installation, read_kind
+from protocol.v3.fields import Network, as_network
+from protocol.v3.installation import IP_POOLS, POD_SUBNET, read_installation, read_kind
 from protocol.v3.ippool import IPPool
 from protocol.v3.kubernetes import read_node
 from protocol.v3.metadata import Key
@@ -86,6 +86,30 @@ def settle(entries: Sequence[Made | Key]) -> list[Made | Key | None]:
             if by_operator or any(_takes_the_place(other, made) for other in others):
                 settled[index] = None
     return settled
+
+
+def outside(entries: Sequence[Made | Key]) -> Iterator[tuple[int, str]]:
+    """Which entries are pools that an operator would refuse, and why."""
+    made = [(index, entry) for index, entry in enumerate(entries) if isinstance(entry, Made)]
+    subnets = [
+        as_network(entry.resource.spec.cidr)
+        for _, entry in made
+        if entry.path == POD_SUBNET and isinstance(entry.resource, IPPool)
+    ]
+    for index, entry in made:
+        if subnets and entry.path[: len(IP_POOLS)] == IP_POOLS and isinstance(entry.resource, IPPool):
+            pool = as_network(entry.resource.spec.cidr)
+            if not any(_inside(pool, subnet) for subnet in subnets):
+                listed = ", ".join(map(str, subnets))
+                message = (
+                    f"{pool} is not within the cluster's podSubnet, {listed}: the operator would refuse to install Calico. "
+                    "It is loaded all the same"
+                )
+                yield index, message
+
+
+def _inside(pool: Network, subnet: Network) -> bool:
+    return pool.version == subnet.version and pool.overlaps(subnet) and pool.prefixlen >= subnet.prefixlen
 
 
 def _with_labels(winner: Made, loser: Made) -> Made:

@@ -81,6 +81,8 @@ class KindCluster:
     networking: KindNetworking = KindNetworking()
 
 
+POD_SUBNET: Final = ("networking", "podSubnet")
+
 # Docker's gateway on the network of kind; the nodes follow it.
 _KIND_V4: Final = ipaddress.IPv4Address("172.18.0.1")
 _KIND_V6: Final = ipaddress.IPv6Address("fc00:f853:ccd:e793::1")
@@ -117,15 +119,14 @@ def read_kind(doc: Mapping[str, Any]) -> Reading:
                 source=Source.CONCLUDED,
             )
         )
-    path = ("networking", "podSubnet")
     subnets = (cluster.networking.pod_subnet or _POD_SUBNETS[family]).split(",")
     pools = []
     for subnet in subnets:
         try:
             pools.append(_OperatorPool(cidr=str(as_network(subnet.strip()))))
         except ValueError as error:
-            raise InvalidResource([Fault(path, str(error))]) from None
-    made += _pools(pools, lambda _: path, Source.CONCLUDED)
+            raise InvalidResource([Fault(POD_SUBNET, str(error))]) from None
+    made += _pools(pools, lambda _: POD_SUBNET, Source.CONCLUDED)
     return Reading(tuple(made))
 
 

@@ -237,23 +237,22 @@ def _reaches(
     around = cluster.neighbors(source)
     if target in around:
         return True
-    # A route at a reflector: whether a client told it, and the cluster IDs on it.
-    todo = [(name, True, frozenset[str]()) for name in ids if name in around]
+    # A route at a reflector, and the cluster IDs on it. Reflectors of one ID tell each other what their clients say, and
+    # drop it; those of another ID are clients.
+    todo = [(name, frozenset[str]()) for name in ids if name in around]
     seen = set(todo)
     while todo:
         if len(seen) > _MAX_STEPS:
             return True
-        name, by_client, path = todo.pop()
+        name, path = todo.pop()
         if ids[name] in path:
             continue
         if target in neighbors[name]:
             return True
-        for other in ids:
-            if other in neighbors[name] and (by_client or ids[other] != ids[name]):
-                step = other, ids[other] != ids[name], path | {ids[name]}
-                if step not in seen:
-                    seen.add(step)
-                    todo.append(step)
+        for step in ((other, path | {ids[name]}) for other in ids if other in neighbors[name]):
+            if step not in seen:
+                seen.add(step)
+                todo.append(step)
     return False
 
 

@@ -250,6 +250,8 @@ def _load(
                 resource = _as_sent(made.resource, namespace, created=created)
                 entries.append(_Entry(found, attrs.evolve(made, resource=resource)))
 
+    for index, message in foreign.outside([entry.found for entry in entries]):
+        warnings.append(entries[index].problem((), message))
     settled = foreign.settle([entry.found for entry in entries])
     entries = [_Entry(e.candidate, it) for e, it in zip(entries, settled, strict=True) if it is not None]
     resources = [e.found.resource if isinstance(e.found, Made) else e.found for e in entries]

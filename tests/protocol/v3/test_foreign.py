@@ -223,6 +223,7 @@ def test_pools_that_are_written_take_the_place_of_concluded_ones() -> None:
         ([CLUSTER, empty], [kinds]),
         ([CLUSTER, operators], [("mine", "192.167.0.0/17")]),
         ([operators, CLUSTER], [("mine", "192.167.0.0/17")]),
+        ([CLUSTER, installation("cidr: 10.9.0.0/16, name: far")], [("far", "10.9.0.0/16")]),
         ([CLUSTER, POOL % ("other", "10.0.0.0/16")], [kinds, ("other", "10.0.0.0/16")]),
         ([CLUSTER, POOL % ("inside", "192.167.64.0/18")], [("inside", "192.167.64.0/18")]),
         ([CLUSTER, POOL % ("default-ipv4-ippool", "10.0.0.0/16")], [("default-ipv4-ippool", "10.0.0.0/16")]),
@@ -231,6 +232,15 @@ def test_pools_that_are_written_take_the_place_of_concluded_ones() -> None:
     ]:
         found = [(name, pool.spec.cidr) for name, pool in pools(loaded(*documents)).items()]
         assert found == expected, documents
+
+
+def test_a_pool_that_the_operator_would_refuse() -> None:
+    (warning,) = loaded(CLUSTER, installation("cidr: 192.168.0.0/16")).warnings
+    assert str(warning).startswith(
+        "m.yaml:23: Installation/default: spec.calicoNetwork.ipPools[0]: 192.168.0.0/16 is not within the cluster's podSubnet"
+    )
+    assert loaded(CLUSTER, installation("cidr: 192.160.0.0/12")).warnings, "larger than the subnet"
+    assert not loaded(CLUSTER, installation("cidr: 192.167.0.0/16")).warnings
 
 
 CORE_NODE = """\
@@ -283,6 +293,10 @@ def test_a_node_that_calico_has_not_been_on_has_its_internal_addresses() -> None
     (node,) = nodes(loaded(text)).values()
     assert node.spec.bgp is not None
     assert (node.spec.bgp.ipv4_address, node.spec.bgp.ipv6_address) == ("172.18.0.3", "fc00::3")
+    second = text.replace("type: Hostname", "type: InternalIP").replace(
+        "kind-worker, type", "172.18.0.4, type"
+    )
+    assert nodes(loaded(second))["kind-worker"].spec.bgp == node.spec.bgp, "the first of a family is taken"
     bare = "{apiVersion: v1, kind: Node, metadata: {name: a}}"
     assert nodes(loaded(bare))["a"].spec.bgp is None
 
@@ -330,6 +344,11 @@ def test_calicos_node_wins_and_gets_the_labels_of_the_others(order: tuple[int, .
 def test_two_nodes_of_kubernetes_with_one_name_are_two() -> None:
     (line,) = report(CORE_NODE, CORE_NODE)
     assert "a second Node of this name; the first is at m.yaml:1" in line
+
+
+def test_an_invalid_node_of_kubernetes_is_no_second_node() -> None:
+    (line,) = report(CALICO_NODE, CORE_NODE.replace("rack: b", "rack: b b"))
+    assert "metadata.labels.rack" in line
 
 
 # -- exportFilter -----------------------------------------------------------------------------------------------------

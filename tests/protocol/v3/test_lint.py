@@ -244,6 +244,16 @@ def test_an_as_number_that_the_neighbour_does_not_have() -> None:
     )
 
 
+def test_an_as_number_that_may_be_right() -> None:
+    itself = NO_MESH + THREE + document("BGPPeer", "all", "peerSelector: all()")
+    assert remarks(itself + document("BGPPeer", "p", "node: c, peerIP: 10.0.0.3, asNumber: 64600")) == []
+    elsewhere = document("BGPPeer", "p", "peerIP: '10.0.0.3:1790', asNumber: 64600")
+    assert remarks(itself + elsewhere) == [], "somebody else at that port"
+    local = "peerIP: 10.0.0.3, asNumber: 64600, node: a"
+    back = document("BGPPeer", "q", "node: c, peerIP: 10.0.0.1, asNumber: 64512, localASNumber: 64600")
+    assert remarks(itself + document("BGPPeer", "p", local) + back) == []
+
+
 def test_an_as_of_its_own_in_the_mesh() -> None:
     text = THREE.replace("10.0.0.3/16", "10.0.0.3/16, asNumber: 64600")
     said(
@@ -320,6 +330,15 @@ def test_filters() -> None:
     )
     used = text.replace("asNumber: 1", "asNumber: 1, filters: [f]").replace("max: 48", "min: 48, max: 80")
     said(used, "BGPFilter/f: spec.exportV4[1]: never reached")
+
+
+def test_a_filter_for_every_session_is_used() -> None:
+    spec = '{exportFilter: [{action: Deny, matchExpression: "has(10.0.0.0/8)"}]}'
+    text = f"{{apiVersion: projectcalico.org/v3, kind: BGPConfiguration, metadata: {{name: default}}, spec: {spec}}}\n---\n"
+    said(
+        text + document("BGPPeer", "p", "peerIP: 1.1.1.1, asNumber: 1"),
+        "BGPConfiguration/default: spec.exportFilter: ",
+    )
 
 
 def test_configurations_that_nobody_reads() -> None:
