@@ -56,6 +56,9 @@ IDLE_LOOK = 0.1
 """Seconds between two looks while nothing is heard and the cluster has not converged, or its tables have moved since
 it was judged."""
 
+POLITE = 0.5
+"""Seconds that a view of the whole cluster waits for a shard: one that is stopped must not hide the others."""
+
 LAST_WORDS = 1.0
 """Seconds that a process whose stream has ended may take to end itself; then it is killed."""
 
@@ -209,8 +212,8 @@ class Coordinator:
             await self._news.wait()
         self._news = trio.Event()
 
-    async def _ask_all(self, method: str, params: Any = None) -> list[Any]:
-        """The answers of all shards that lived to give one."""
+    async def _ask_all(self, method: str, params: Any = None, within: float = float("inf")) -> list[Any]:
+        """The answers of all shards that lived to give one, in time."""
         answers: list[Any] = []
 
         async def ask(connection: Connection) -> None:
@@ -219,9 +222,10 @@ class Coordinator:
             except Unreachable:
                 pass
 
-        async with trio.open_nursery() as nursery:
-            for connection in self._connections.values():
-                nursery.start_soon(ask, connection)
+        with trio.move_on_after(within):
+            async with trio.open_nursery() as nursery:
+                for connection in self._connections.values():
+                    nursery.start_soon(ask, connection)
         return answers
 
     # -- judging --------------------------------------------------------------------------------------------------
@@ -327,7 +331,7 @@ class Coordinator:
 
     async def status(self) -> ClusterStatus:
         notes: dict[str, list[str]] = {}
-        for of_shard in [*await self._ask_all("notes"), self._hosting.notes]:
+        for of_shard in [*await self._ask_all("notes", within=POLITE), self._hosting.notes]:
             for name, texts in of_shard.items():
                 for text in texts:
                     notes.setdefault(text, []).append(name)
@@ -409,7 +413,7 @@ class Coordinator:
         if node is not None:
             rows: list[EventRow] = await self._ask_node(node, "events")
             return rows
-        return [row for rows in await self._ask_all("events", []) for row in rows]
+        return [row for rows in await self._ask_all("events", [], POLITE) for row in rows]
 
     def request_down(self) -> None:
         self.down_requested.set()
