@@ -199,6 +199,9 @@ class MemoryLinks:
                 self._taken(link, len(what))
             elif what is LinkChange.FAILED:
                 del self._links[link]
+            elif what is LinkChange.ACCEPTED and link.options != self.options.get(link.remote, PLAIN):
+                self.close(link)  # it was dialled when something else was expected
+                continue
             events.append((link, what))
         return events
 
