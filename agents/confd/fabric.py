@@ -187,7 +187,7 @@ class _PeeringReader:
     def reverse_peerings(self, requests: Iterable[Request]) -> Iterator[Peering]:
         for request in requests:
             spec = request.spec
-            if request.skipped or request.workloads is not None or spec.reverse_peering == "Manual":
+            if spec.reverse_peering == "Manual":
                 continue
             if spec.peer_selector:
                 nodes = self._names_matching(spec.peer_selector)

@@ -64,7 +64,6 @@ class Request:
     port: int | None = None
     options: Options = Options()
     workloads: Workloads | None = None
-    skipped: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -88,7 +87,7 @@ def read_request(peer: BGPPeer, family: int, filters: Filters, passwords: Passwo
             address, port = _peer_ip(spec)
             reachable_by = _reachable_by(spec, address)
         except ValueError as error:
-            return Request(name=name, spec=spec, skipped=True, notes=(f"{name}: {error}: skipped",))
+            return Request(name=name, spec=spec, notes=(f"{name}: {error}: skipped",))
         if address_family(address) != family:
             return None
     imports, exports, missing = filters.named(spec.filters)
@@ -122,10 +121,10 @@ def _of_workloads(name: str, spec: BGPPeerSpec, filters: Filters) -> Request:
     try:
         selector = parse(spec.local_workload_selector)
     except SelectorError as error:
-        return Request(name=name, spec=spec, skipped=True, notes=(f"{name}: {error}: skipped",))
+        return Request(name=name, spec=spec, notes=(f"{name}: {error}: skipped",))
     if spec.as_number is None:
         note = f"{name}: localWorkloadSelector needs asNumber: skipped"
-        return Request(name=name, spec=spec, skipped=True, notes=(note,))
+        return Request(name=name, spec=spec, notes=(note,))
     imports, exports, missing = filters.named(spec.filters)
     options = Options(
         source_address=False,

@@ -140,6 +140,21 @@ def test_a_change_of_any_kind_is_seen() -> None:
     assert confd.derive("one") == seen[-1]
 
 
+def test_a_node_s_own_as_and_cluster_id_are_seen_where_nobody_else_has_to_know() -> None:
+    tor = bgp_peer("tor", peer_ip="10.99.0.1", as_number=65000)
+    writer = Writer(ONE, tor, bgp_configuration(node_to_node_mesh_enabled=False))
+    confd = Confd(writer.view, TIMERS)
+    confd.derive("one")
+    writer.write(node("one", "10.77.0.1/16", as_number=65000))
+    config = confd.derive("one")
+    assert config is not None
+    assert config.peers[0].internal
+    writer.write(node("one", "10.77.0.1/16", as_number=65000, cluster_id="244.0.0.1"))
+    config = confd.derive("one")
+    assert config is not None
+    assert config.peers[0].rr_client
+
+
 def test_a_change_that_changes_nothing_gives_the_same_object() -> None:
     writer = Writer(ONE, TWO, pool("plain", "192.168.0.0/16"))
     confd = Confd(writer.view, TIMERS)
