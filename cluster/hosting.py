@@ -54,6 +54,8 @@ class Hosting:
     """Who cannot work, and why."""
     notes: dict[str, list[str]] = attrs.field(factory=dict)
     """Pods that a new node could not have."""
+    _homeless: set[str] = attrs.field(factory=set)
+    """Those of them that have an address without an endpoint."""
     _pending: dict[str, None] = attrs.field(factory=dict)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
@@ -100,7 +102,12 @@ class Hosting:
         try:
             await self._tell([*addresses_of(decode(document)).values()])
         except AddressingError as error:
-            self.notes[name] = [str(error)]  # it cannot listen there, and goes down by itself
+            self._homeless.add(name)
+            self.down[name] = str(error)
+        else:
+            if name in self._homeless:
+                self._homeless.discard(name)
+                self.down.pop(name, None)
         if name not in self.host_of:
             await self._host(name, document["kind"] == Node.kind)
 
@@ -137,6 +144,7 @@ class Hosting:
             return
         self.version += 1
         self.down.pop(name, None)
+        self._homeless.discard(name)
         self.notes.pop(name, None)
         shard = self.shards[number]
         shard.nodes = tuple(each for each in shard.nodes if each != name)

@@ -104,11 +104,15 @@ class Links(Protocol):
         """Power off: every connection and the listener are gone at once."""
 
 
+class NoEndpoint(OSError):
+    """The network does not know of the address, or not yet."""
+
+
 class Network(Protocol):
     """Where nodes find one another."""
 
     def attach(self, address: Address, port: int = DEFAULT_PORT) -> Links:
-        """Listen on behalf of a node. Raises OSError when its endpoint is taken."""
+        """Listen on behalf of a node. Raises NoEndpoint, or another OSError when it is taken."""
 
     def lacks(self, options: LinkOptions) -> str:
         """Why connections like this cannot be had here; "" when they can."""

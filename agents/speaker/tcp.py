@@ -32,7 +32,7 @@ from collections.abc import Iterable, Mapping
 import trio
 
 from agents.speaker.config import DEFAULT_PORT
-from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions
+from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions, NoEndpoint
 from agents.speaker.tcp_options import LISTENER_TTL, can_sign, lacks, real_port, set_key, set_options
 from protocol.prefix import Address
 
@@ -100,7 +100,7 @@ class TcpNetwork:
             links.sign(endpoints)
 
     def attach(self, address: Address, port: int = DEFAULT_PORT) -> TcpLinks:
-        """Listen on behalf of a node. Raises OSError when its endpoint is taken, or when it has none."""
+        """Listen on behalf of a node. Raises NoEndpoint, or another OSError when it is taken."""
         links = TcpLinks(self, address, port)
         self.attached[links] = None
         return links
@@ -117,7 +117,7 @@ class TcpLinks:
 
     def __init__(self, network: TcpNetwork, address: Address, port: int) -> None:
         if address not in network.endpoints:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+            raise NoEndpoint(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         self._network = network
         self._address = address
         self._port = port
@@ -146,9 +146,9 @@ class TcpLinks:
             self._listener.bind((self._host, base if network.introduce else real_port(base, port)))
             self._listener.listen(BACKLOG)
             self._poller = select.epoll()
-        except OSError:
+        except OSError as error:
             self._listener.close()
-            raise
+            raise OSError(error.errno, error.strerror, f"{self._host}:{base}") from None
         self._poller.register(self._listener, _IN)
 
     # --- Links ------------------------------------------------------------------------------------------------------

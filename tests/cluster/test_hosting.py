@@ -177,5 +177,7 @@ async def test_without_an_endpoint_a_node_is_started_all_the_same_and_says_why_i
         document("Node", "x", {"bgp": {"ipv4Address": "10.99.0.7/16", "ipv6Address": "fd00::7/64"}})
     )
     assert [method for _, method, _ in await world.settled()] == ["host", "add_pods"]
-    [note] = world.hosting.notes["x"]
-    assert "the last port is 65535" in note
+    assert "the last port is 65535" in world.hosting.down["x"]
+    world.store.update({**world.store.get("Node", "x"), "spec": {}})
+    await world.settled()
+    assert world.hosting.down == {}
