@@ -40,7 +40,7 @@ from agents.ipam.tunnels import Tunnels
 from agents.journal import Event, Journal
 from agents.speaker import agent
 from agents.speaker.config import DEFAULT_PORT, SpeakerConfig
-from agents.speaker.links import Links, Network, options_of
+from agents.speaker.links import Links, Network, NoEndpoint, options_of
 from agents.speaker.speaker import Speaker
 from agents.syncer import Datastore, View
 from protocol.bgp.wire import Codec
@@ -113,6 +113,7 @@ class Node:
         self.links: dict[int, Links] = {}
         self.down: dict[int, str] = {}
         """Families whose address cannot be listened on, and why; while there is one nothing of the node works."""
+        self._ill = False  # and that has been told
         self._bgp_wanted = False
         self._bgp_started: set[int] = set()
         self._changed = {family: trio.Event() for family in FAMILIES}
@@ -212,6 +213,9 @@ class Node:
         """Whether the BIRD of the family can work: it can have its endpoint, and nothing else is wrong."""
         try:
             links = self.host.network.attach(config.address, config.listen_port or DEFAULT_PORT)
+        except NoEndpoint:
+            self._set_down(family, f"{format_address(config.address)} has no endpoint yet")
+            return False
         except OSError as error:
             self._is_down(family, self._why_down(config, error))
             return False
@@ -262,22 +266,28 @@ class Node:
     # --- up and down ------------------------------------------------------------------------------------------------
 
     def _is_down(self, family: int, reason: str) -> None:
-        if self.down.get(family) == reason:
-            return
-        self.down[family] = reason
-        self.journal.add([Event("NodeDown", reason, warning=True)])
-        self._health_changed(family)
+        if self.down.get(family) != reason:
+            self._ill = True
+            self.journal.add([Event("NodeDown", reason, warning=True)])
+            self._set_down(family, reason)
+            self.host.health(self.name, reason)
 
     def _is_up(self, family: int) -> None:
-        if self.down.pop(family, None) is not None:
-            if not self.down:
-                self.journal.add([Event("NodeUp", "listening")])
-            self._health_changed(family)
+        if self.down.pop(family, None) is None:
+            return
+        self._health_changed(family)
+        if self._ill and not self.down:
+            self._ill = False
+            self.journal.add([Event("NodeUp", "listening")])
+            self.host.health(self.name, "")
+
+    def _set_down(self, family: int, reason: str) -> None:
+        self.down[family] = reason
+        self._health_changed(family)
 
     def _health_changed(self, family: int) -> None:
         self._felix_dirty = True
         self._felix()
-        self.host.health(self.name, "; ".join(self.down.values()))
         for other in FAMILIES:
             if other != family:
                 self._wake_bird(other)
