@@ -89,7 +89,8 @@ def load(
     """Reads files, directories (their ``*.yaml``, ``*.yml`` and ``*.json``, sorted; those of all directories below when
     ``recursive``) and ``-``, whose bytes are ``stdin``.
 
-    ``linted`` warns of what is surely wrong if this is a whole cluster. Raises ManifestError, also for files that
+    ``linted`` warns of what is surely wrong if this is a whole cluster, and only warns of what is valid but would be refused
+    by one (pools that overlap). Raises ManifestError, also for files that
     cannot be read.
     """
     return _load(_texts(sources, stdin, recursive=recursive), created=True, linted=linted)
@@ -256,7 +257,11 @@ def _load(
     entries = [_Entry(e.candidate, it) for e, it in zip(entries, settled, strict=True) if it is not None]
     resources = [e.found.resource if isinstance(e.found, Made) else e.found for e in entries]
     for conflict in rules.conflicts(resources, lambda index: f"at {entries[index].place}") if created else ():
-        problems.append(entries[conflict.index].problem(conflict.path, conflict.message))
+        if conflict.valid and linted:
+            message = f"{conflict.message}: Calico refuses to create the second"
+            warnings.append(entries[conflict.index].problem(conflict.path, message))
+        else:
+            problems.append(entries[conflict.index].problem(conflict.path, conflict.message))
 
     def in_order(report: list[Problem]) -> list[Problem]:
         return sorted(report, key=lambda problem: (files[problem.file], problem.line))

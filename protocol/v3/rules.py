@@ -380,11 +380,14 @@ def _endpoint_name(spec: WorkloadEndpointSpec) -> str:
 
 @attrs.frozen
 class Conflict:
-    """Something wrong between resources, told of the later one. ``index`` says which."""
+    """Something wrong between resources, told of the later one. ``index`` says which. ``valid`` is what no rule of a
+    resource forbids, but Calico refuses to create.
+    """
 
     index: int
     path: Path
     message: str
+    valid: bool = False
 
 
 def conflicts(resources: Sequence[Resource | Key], locate: Callable[[int], str]) -> list[Conflict]:
@@ -464,6 +467,7 @@ def _pool_overlaps(resources: Sequence[Resource | Key], locate: Callable[[int], 
                 index,
                 ("spec", "cidr"),
                 f"{network} overlaps with IPPool {other.metadata.name}, {other.spec.cidr}, {locate(neighbours[0][2])}",
+                valid=True,
             )
 
 

@@ -276,15 +276,15 @@ def _make_converter() -> cattrs.Converter:
             names[field.name]: (None, "") if _means_nothing(field) else (None,) for field in attrs.fields(cls)
         }
         ignores: Container[str] = getattr(cls, "ignores", ())
-        folded = {
-            name.lower() for name in unset
-        }  # misspelt, and not one of the fields that are none of our business
+        # What is only misspelt is not one of the fields that are none of our business.
+        folded = {name.lower() for name in unset}
 
         def structure(value: Any, _: Any) -> Any:
             if not isinstance(value, Mapping):
                 raise ValueError(f"expected an object, found {_seen(value)}")
-            said = {key: it for key, it in value.items() if key.lower() in folded or key not in ignores}
-            return generated({key: it for key, it in said.items() if it not in unset.get(key, ())}, cls)
+            if ignores:
+                value = {key: it for key, it in value.items() if key.lower() in folded or key not in ignores}
+            return generated({key: it for key, it in value.items() if it not in unset.get(key, ())}, cls)
 
         return structure
 

@@ -85,6 +85,17 @@ def test_warnings_stand_beside_errors() -> None:
     assert result.exit_code == 1
 
 
+def test_pools_that_overlap_are_valid_each_by_itself(files: Path) -> None:
+    (files / "more.yaml").write_text(POOL.replace("name: p", "name: q").replace("/16", "/17"))
+    result = run("-f", str(files))
+    assert result.stdout == "Successfully validated 2 'IPPool' resource(s)\n"
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        f"warning: {files}/pools.yaml:6: IPPool/p: spec.cidr: 192.168.0.0/16 overlaps with IPPool q, 192.168.0.0/17, "
+        f"at {files}/more.yaml:1: Calico refuses to create the second"
+    )
+
+
 def test_json(files: Path) -> None:
     good = json.loads(run("-R", "-f", str(files), "-o", "json").stdout)
     (warning,) = good.pop("warnings")
