@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import cast
 
@@ -93,12 +93,15 @@ class Host:
     def changed(self, keys: Iterable[Key]) -> None:
         """The View is different: wake the nodes that this concerns."""
         concerned = self.view.take_touched()
-        if any(key[0] not in NODE_KINDS for key in keys) or self.l3routes.changed():
+        if any(key[0] not in NODE_KINDS for key in keys):
             concerned = self.nodes
         for name in concerned:
             node = self.nodes.get(name)
             if node is not None:
                 node.wake()
+        if self.l3routes.wanted:
+            for node in self.nodes.values():
+                node.look_around()
 
 
 class Node:
@@ -119,6 +122,8 @@ class Node:
         self._changed = {family: trio.Event() for family in FAMILIES}
         self._dirty = {*FAMILIES}
         self._felix_dirty = True
+        self._elsewhere = trio.Event()
+        self._to_others: Mapping[Prefix, FibRoute] = {}
         self.felix_routes: dict[Prefix, FibRoute] = {}
         self._notes: dict[int, tuple[str, ...]] = {}
         self._rng = random.Random(f"{host.seed}/{name}")
@@ -135,6 +140,7 @@ class Node:
         """Live until cancelled. Started when neighbours can connect, or it is known that they cannot (``down``)."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tunnels.run)
+            nursery.start_soon(self._follow_others)
             for family in FAMILIES:
                 await nursery.start(self._run_bird, family)
             task_status.started()
@@ -145,6 +151,10 @@ class Node:
         self._felix_dirty = True
         for family in FAMILIES:
             self._wake_bird(family)
+
+    def look_around(self) -> None:
+        """Something in the View concerns other nodes, and Felix routes to them."""
+        self._elsewhere.set()
 
     def start_bgp(self) -> None:
         """Dial and accept from now on. Until then a node listens, so that neighbours that start first find it."""
@@ -330,10 +340,24 @@ class Node:
             self.felix_routes = {} if self.down else self._workloads()
             self.fib.set_felix(self.felix_routes)
 
+    async def _follow_others(self) -> None:
+        """Felix's routes to other nodes, as often as Felix looks at them."""
+        l3routes = self.host.l3routes
+        while True:
+            pause = l3routes.refresh(trio.current_time())
+            if pause > 0:
+                await trio.sleep(pause)
+                continue
+            if l3routes.of(self.name) is not self._to_others:
+                self.wake()
+            await self._elsewhere.wait()
+            self._elsewhere = trio.Event()
+
     def _workloads(self) -> dict[Prefix, FibRoute]:
         endpoints = self.host.view.of_node(WorkloadEndpoint.kind, self.name).values()
+        self._to_others = self.host.l3routes.of(self.name)
         return {
-            **self.host.l3routes.of(self.name),
+            **self._to_others,
             **device_routes(cast("Iterable[WorkloadEndpoint]", endpoints)),
         }
 

@@ -1,7 +1,7 @@
 """Felix's routes to other nodes: blocks and borrowed addresses of pools whose routes are Felix's.
 
 Owns ``L3Routes``, one for the nodes of a process. What is the same for all nodes is made once, when the resources have
-changed; what one node makes of it is a walk over that:
+changed, and at a pace (``refresh``); what one node makes of it is a walk over that:
 
     BlockAffinities ───► blocks ───┬─► claims: (prefix, node, class of its pool) ─► of(node) ─► FibRoutes
     WorkloadEndpoints ─► borrowed ─┘                                                  ▲
@@ -30,6 +30,7 @@ Follows felix/calc/l3_route_resolver.go and felix/dataplane/linux/{vxlan,ipip,no
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar, cast
@@ -39,6 +40,7 @@ import attrs
 from agents.confd.parts import Part, Reader, ResourceView
 from agents.dataplane.fib import BLACKHOLE, TUNL0, VXLAN, FibRoute, Routes
 from agents.felix.pools import (
+    AllSettings,
     Encapsulation,
     FelixSettings,
     PoolClass,
@@ -69,6 +71,11 @@ from protocol.v3.workload import WorkloadEndpoint
 
 R = TypeVar("R", bound=Resource)
 
+PACE = 0.1
+"""Seconds between two looks at what others claim: Felix applies what it has computed ten times a second at most."""
+
+_KINDS = tuple(kind.kind for kind in (IPPool, FelixConfiguration, Node, BlockAffinity, WorkloadEndpoint))
+
 _NO_ROUTES: Mapping[Prefix, FibRoute] = MappingProxyType({})
 
 
@@ -81,10 +88,18 @@ class NodeAddresses:
     tunnel: Address | None
 
 
+Standing = tuple[tuple[int, Prefix, bool], ...]
+"""Family, subnet, and whether there is a VXLAN tunnel: all that a node's ways to others depend on, of its own."""
+
+
 @attrs.frozen
 class NodeFacts:
     families: Mapping[int, NodeAddresses]
     tunnels: tuple[Prefix, ...]  # every tunnel address, as it would be borrowed
+
+    @property
+    def standing(self) -> Standing:
+        return tuple((family, it.subnet, it.tunnel is not None) for family, it in self.families.items())
 
 
 @attrs.frozen
@@ -108,55 +123,82 @@ class L3Routes:
         self._nodes = Part(view, (Node,), read_nodes.all)
         self._workloads: dict[Key, tuple[Resource, tuple[Prefix, ...]]] = {}
         self._claims = Part(view, (IPPool, Node, BlockAffinity, WorkloadEndpoint), self._claim)
-        self._seen: tuple[Claim, ...] = ()
-        self._made: dict[str, _Made] = {}
+        self._current: _Everybody | None = None
+        self._versions: tuple[int, ...] = ()
+        self._next = -math.inf
+        self._made: dict[str, tuple[_Everybody, Mapping[Prefix, FibRoute]]] = {}
 
-    def changed(self) -> bool:
-        """Whether claims have come or gone since the last time this was asked: all nodes have to look then."""
-        claims = self._claims.current() if self._wanted.current() else ()
-        same, self._seen = claims is self._seen, claims
-        return not same
+    @property
+    def wanted(self) -> bool:
+        """Whether there are such routes at all."""
+        return self._wanted.current()
+
+    def refresh(self, now: float) -> float:
+        """From here on ``of`` tells what follows from the resources as they are now; or, when somebody asked for that but a
+        moment ago, the seconds after which to ask again. Returns 0 when there is nothing to wait for.
+        """
+        if not self.wanted:
+            self._current = None
+            self._made.clear()
+            return 0.0
+        versions = tuple(map(self._view.version, _KINDS))
+        if self._current is None or versions != self._versions:
+            if now < self._next:
+                return self._next - now
+            self._next = now + PACE
+            self._versions = versions
+            made_of = self._claims.current(), self._nodes.current(), self._settings.current()
+            if self._current is None or not self._current.is_made_of(made_of):
+                self._current = _Everybody(*made_of)
+        return 0.0
 
     def of(self, node: str) -> Mapping[Prefix, FibRoute]:
-        """The routes of a node, both families, but for those of its own workloads. Not a copy."""
-        if not self._wanted.current():
-            self._made.clear()
+        """The routes of a node, both families, but for those of its own workloads; the same object while they are the same.
+        Not a copy.
+        """
+        current = self._current
+        if current is None or not self.wanted:
             return _NO_ROUTES
-        claims, nodes, settings = (
-            self._claims.current(),
-            self._nodes.current(),
-            self._settings.current().of(node),
-        )
-        made = self._made.get(node)
-        if made is None or made.claims is not claims or made.nodes is not nodes or made.settings != settings:
-            made = self._made[node] = _Made(
-                claims, nodes, settings, self._make(node, claims, nodes, settings)
-            )
-        return made.routes
+        made_of, routes = self._made.get(node, (None, _NO_ROUTES))
+        if made_of is not current:
+            fresh = self._make(node, current)
+            routes = routes if fresh == routes else fresh
+            self._made[node] = current, routes
+        return routes
 
     # --- one node's -------------------------------------------------------------------------------------------------
 
-    def _make(
-        self, node: str, claims: Iterable[Claim], nodes: Mapping[str, NodeFacts], settings: FelixSettings
-    ) -> dict[Prefix, FibRoute]:
-        own = nodes.get(node)
+    def _make(self, node: str, everybody: _Everybody) -> Mapping[Prefix, FibRoute]:
+        """What all nodes that stand like this one have, but for what is its own."""
+        own = everybody.nodes.get(node)
         if own is None:
-            return {}
+            return _NO_ROUTES
+        settings = everybody.settings.of(node)
+        key = settings, own.standing
+        if key not in everybody.made:
+            everybody.made[key] = self._to_all(own, everybody, settings)
+        routes = dict(everybody.made[key])
+        for claim in everybody.by_node.get(node, ()):
+            routes.pop(claim.prefix, None)
+            if settings.programs(claim.pool) and claim.prefix[0] < (len(claim.prefix) - 1) << 3:
+                routes[claim.prefix] = BLACKHOLE
+        return routes
+
+    def _to_all(
+        self, own: NodeFacts, everybody: _Everybody, settings: FelixSettings
+    ) -> dict[Prefix, FibRoute]:
         routes: dict[Prefix, FibRoute] = {}
-        ways: dict[tuple[str, PoolClass], FibRoute | None] = {}
-        for claim in claims:
-            if not settings.programs(claim.pool):
-                continue
-            if claim.node == node:
-                if claim.prefix[0] < (len(claim.prefix) - 1) << 3:
-                    routes[claim.prefix] = BLACKHOLE
-                continue
-            key = claim.node, claim.pool
-            if key not in ways:
-                ways[key] = self._way(own, nodes.get(claim.node), claim.pool)
-            route = ways[key]
-            if route is not None:
-                routes[claim.prefix] = route
+        for node, claims in everybody.by_node.items():
+            ways: dict[PoolClass, FibRoute | None] = {}
+            for claim in claims:
+                if claim.pool not in ways:
+                    programmed = settings.programs(claim.pool)
+                    ways[claim.pool] = (
+                        self._way(own, everybody.nodes.get(node), claim.pool) if programmed else None
+                    )
+                route = ways[claim.pool]
+                if route is not None:
+                    routes[claim.prefix] = route
         return routes
 
     def _way(self, own: NodeFacts, other: NodeFacts | None, pool: PoolClass) -> FibRoute | None:
@@ -209,14 +251,22 @@ class L3Routes:
                 yield address, resource.spec.node
 
 
-@attrs.frozen
-class _Made:
-    """What a node's routes were made of, and the routes."""
+@attrs.define(eq=False)
+class _Everybody:
+    """The state of the cluster that routes follow from, and what was made of it."""
 
     claims: tuple[Claim, ...]
     nodes: Mapping[str, NodeFacts]
-    settings: FelixSettings
-    routes: Mapping[Prefix, FibRoute]
+    settings: AllSettings
+    by_node: dict[str, list[Claim]] = attrs.field(init=False, factory=dict)
+    made: dict[tuple[FelixSettings, Standing], dict[Prefix, FibRoute]] = attrs.field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        for claim in self.claims:
+            self.by_node.setdefault(claim.node, []).append(claim)
+
+    def is_made_of(self, parts: tuple[tuple[Claim, ...], Mapping[str, NodeFacts], AllSettings]) -> bool:
+        return (self.claims, self.nodes, self.settings) == parts
 
 
 def read_node(node: Node) -> NodeFacts:

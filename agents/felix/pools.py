@@ -44,7 +44,7 @@ class PoolClass:
     cross_subnet: bool = False  # neighbours in the node's own subnet are reached without the tunnel
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class FelixSettings:
     """The classes of routes that a node's Felix programs."""
 

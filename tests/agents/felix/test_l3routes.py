@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.dataplane.fib import Routes
-from agents.felix.l3routes import L3Routes
+from agents.felix.l3routes import PACE, L3Routes
 from agents.felix.pools import clusterwide
 from agents.syncer import View
 from protocol.prefix import format_address, format_prefix
@@ -38,7 +38,8 @@ def view(*resources: Resource) -> View:
     return found
 
 
-def table(l3: L3Routes, name: str) -> dict[str, str]:
+def table(l3: L3Routes, name: str, now: float = 1e9) -> dict[str, str]:
+    assert l3.refresh(now) == 0
     return {
         format_prefix(prefix): " ".join(
             [route.kind.value, *map(format_address, route.gateways), *filter(None, [route.device])]
@@ -182,23 +183,43 @@ def test_who_is_no_node_has_no_routes() -> None:
     assert routes("tor", pool("192.168.0.0/16", ipip_mode="Always"), *NODES, *BLOCKS) == {}
 
 
-def test_all_nodes_look_again_when_a_claim_moves() -> None:
+def test_routes_are_the_same_object_until_a_claim_moves() -> None:
     ipip = pool("192.168.0.0/16", ipip_mode="Always")
     seen = view(ipip, *NODES, *BLOCKS)
     l3 = L3Routes(seen, Routes())
-    assert l3.changed()
-    assert not l3.changed()
+    l3.refresh(0)
     before = l3.of("ant")
     own, borrowed = endpoint("x", "bee", "192.168.2.7/32"), endpoint("y", "cat", "192.168.2.9/32")
     for number, (resource, moves) in enumerate([(own, False), (borrowed, True)], 100):
         seen.apply(Deltas(number, tuple(map(encode, numbered([resource], number))), ()))
-        assert l3.changed() is moves
+        assert l3.of("ant") is before, "nobody has looked yet"
+        l3.refresh(number)
         assert (l3.of("ant") is not before) is moves
 
 
-def test_no_tunnel_no_change() -> None:
-    seen = view(pool("192.168.0.0/16"), *NODES, *BLOCKS)
-    assert not L3Routes(seen, Routes()).changed()
+def test_nobody_looks_twice_in_a_moment() -> None:
+    seen = view(pool("192.168.0.0/16", ipip_mode="Always"), *NODES, *BLOCKS)
+    l3 = L3Routes(seen, Routes())
+    assert l3.refresh(10.0) == 0
+    before = len(l3.of("ant"))
+    seen.apply(Deltas(100, tuple(map(encode, numbered([affinity("bee", "192.168.7.0/26")], 100))), ()))
+    assert l3.refresh(10.01) == pytest.approx(PACE - 0.01)
+    assert len(l3.of("ant")) == before
+    assert l3.refresh(10.0 + PACE) == 0
+    assert len(l3.of("ant")) == before + 1
+    assert l3.refresh(10.0 + PACE) == 0, "nothing new, nothing to wait for"
+
+
+def test_the_last_tunnel_takes_all_routes_with_it_at_once() -> None:
+    ipip = pool("192.168.0.0/16", ipip_mode="Always")
+    seen = view(ipip, *NODES, *BLOCKS)
+    l3 = L3Routes(seen, Routes())
+    assert l3.wanted
+    assert table(l3, "ant", 0)
+    plain = attrs.evolve(ipip, spec=attrs.evolve(ipip.spec, ipip_mode="Never"))
+    seen.apply(Deltas(100, tuple(map(encode, numbered([plain], 100))), ()))
+    assert not l3.wanted
+    assert table(l3, "ant", 0) == {}
 
 
 # --- the law of Felix ---------------------------------------------------------------------------------------------
@@ -221,6 +242,7 @@ def test_the_result_depends_on_the_state_alone(resources: list[Resource], data: 
         passing = data.draw(st.sampled_from(found))
         seen.apply(Deltas(revision, (encode(each),), ()))
         if data.draw(st.booleans()):
+            l3.refresh(revision)
             l3.of(data.draw(st.sampled_from(NAMES)))  # what it remembers must not matter
         if data.draw(st.booleans()) and not isinstance(passing, IPPool):
             seen.apply(
