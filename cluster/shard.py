@@ -39,6 +39,7 @@ from agents.confd.derive import Confd
 from agents.ipam.errors import IPAMError
 from agents.node import Host, Node
 from agents.speaker import birdc
+from agents.speaker.birdc_control import Operator
 from agents.speaker.config import Timers
 from agents.speaker.inspect import Inspector
 from agents.speaker.tcp import TcpNetwork
@@ -233,14 +234,17 @@ class Shard:
 
     def _birdc(self, node: Node, family: int, command: str) -> str:
         inspector = self._inspect(node, family)
-        return birdc.answer(command, inspector.status(), inspector.routes, node.fib.routes)
+        operator = Operator(node.speakers[family], trio.current_time())
+        reply = birdc.answer(command, inspector.status(), inspector.routes, operator)
+        node.links[family].wake()  # what it did is sent
+        return reply
 
     def _inspect(self, node: Node, family: int) -> Inspector:
         speaker = node.speakers.get(family)
         if speaker is None:
             why = "; ".join(node.down.values()) or f"the node has no IPv{4 if family == IPV4 else 6} address"
             raise NotFound(f"BIRD is not running on {node.name}: {why}")
-        return Inspector(speaker, node.fib, now=trio.current_time(), wall=time.time())
+        return Inspector(speaker, now=trio.current_time(), wall=time.time())
 
     # -- progress -----------------------------------------------------------------------------------------------------
 

@@ -5,12 +5,13 @@ status``, ``show protocols [all] [NAME | "pattern"]``, ``show route [all] [for X
 [primary] [count]``), in the row formats of BIRD's ``nest/proto.c``, ``nest/rt-table.c`` and ``proto/bgp/bgp.c``.
 
 ``answer`` returns what comes over BIRD's control socket, each line with its reply code, so that a program can tell
-an answer from a refusal; ``birdc_reply.render`` does what birdc does with it: takes the codes off. Everything is
-pure: the speaker's tables come as values and as one callable. ``show route`` is ``birdc_route``.
+an answer from a refusal; ``birdc_reply.render`` does what birdc does with it: takes the codes off. The speaker's tables
+come as values and as one callable. ``show route`` is ``birdc_route``, what changes a running BIRD (``enable``, ``disable``,
+``restart``, ``reload``, ``configure``) is ``birdc_control``.
 
 Differences from the daemon, on purpose: networks are sorted (BIRD prints them in the order of its hash table) and
-times are UTC, as they are in a calico-node container. What changes a running BIRD, and what prints rooms this
-speaker does not have, is refused as in a restricted session (``birdc -r``).
+times are UTC, as they are in a calico-node container. What prints rooms that this speaker does not have is refused as in a
+restricted session (``birdc -r``), and so is any change to somebody who only looks.
 
 Left out: filter expressions (``where``, ``filter``), ``preexport``, ``noexport`` and tables other than master.
 """
@@ -19,15 +20,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
 
-from agents.dataplane.fib import FibRoute
 from agents.speaker import birdc_reply as reply
 from agents.speaker import birdc_route as route
+from agents.speaker.birdc_control import Control, change
 from agents.speaker.birdc_reply import Line, Refusal, format_since, syntax_error
 from agents.speaker.birdc_route import BUILT_IN, Routes
 from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
-from protocol.prefix import Prefix, format_address
+from protocol.prefix import format_address
 
 BIRD_VERSION = "1.6.8"
 
@@ -42,10 +42,13 @@ _SHOW = (
 _TOKEN = re.compile(r'\s*("[^"]*"|/|[^\s"/]+|.)')
 
 
-def answer(command: str, status: SpeakerStatus, routes: Routes, fib: Mapping[Prefix, FibRoute]) -> str:
-    """The reply of this node's BIRD to one command, with reply codes. Never raises for what a user may type."""
+def answer(command: str, status: SpeakerStatus, routes: Routes, control: Control | None = None) -> str:
+    """The reply of this node's BIRD to one command, with reply codes. Never raises for what a user may type.
+
+    ``control`` does what changes something; None refuses it.
+    """
     try:
-        lines = _dispatch(command, status, routes, fib)
+        lines = _dispatch(command, status, routes, control)
     except Refusal as refusal:
         lines = refusal.lines
     return reply.frame([Line(reply.WELCOME, f"BIRD {BIRD_VERSION} ready.")]) + reply.frame(lines)
@@ -54,12 +57,13 @@ def answer(command: str, status: SpeakerStatus, routes: Routes, fib: Mapping[Pre
 # The client: which command is meant.
 
 
-def _dispatch(
-    command: str, status: SpeakerStatus, routes: Routes, fib: Mapping[Prefix, FibRoute]
-) -> list[Line]:
+def _dispatch(command: str, status: SpeakerStatus, routes: Routes, control: Control | None) -> list[Line]:
     words = _TOKEN.findall(command.partition("#")[0].strip())
-    if _expand(words, _TOP, "") != "show":
-        raise Refusal(reply.DENIED, "Access denied")
+    verb = _expand(words, _TOP, "")
+    if verb != "show":
+        if control is None:
+            raise Refusal(reply.DENIED, "Access denied")
+        return change(verb, words[1:], status, control)
     noun = _expand(words[1:], _SHOW, "show ")
     rest = words[2:]
     if noun == "status":
@@ -69,7 +73,7 @@ def _dispatch(
     if noun == "protocols":
         return _show_protocols(rest, status, routes)
     if noun == "route":
-        return route.show(route.parse(rest, status), status, routes, fib)
+        return route.show(route.parse(rest, status), status, routes)
     raise Refusal(reply.DENIED, f"Access denied (show {noun} is not answered)")
 
 
@@ -112,7 +116,7 @@ def _show_protocols(words: list[str], status: SpeakerStatus, routes: Routes) -> 
         words = words[1:]
     if len(words) > 1:
         raise syntax_error()
-    wanted = _protocol_filter(words[0], status) if words else lambda name: True
+    wanted = route.protocol_filter(words[0], status) if words else lambda name: True
     # Only the protocols beside BGP need it: it is the whole table, with every path.
     table = routes() if details and any(wanted(name) for name, *_ in BUILT_IN) else []
 
@@ -122,7 +126,8 @@ def _show_protocols(words: list[str], status: SpeakerStatus, routes: Routes) -> 
         if wanted(name):
             lines.append(_protocol_row(name, kind, "up", started, ""))
             if details:
-                lines += _details(_built_in_details(name, preference, output, table))
+                exported = len(routes(export_to=name)) if name == route.KERNEL else 0
+                lines += _details(_built_in_details(name, preference, output, table, exported))
     for peer in status.peers:
         if wanted(peer.name):
             since = format_since(peer.since, status.now)
@@ -136,16 +141,6 @@ def _show_protocols(words: list[str], status: SpeakerStatus, routes: Routes) -> 
     return [heading, *lines, Line(reply.OK, "")]
 
 
-def _protocol_filter(word: str, status: SpeakerStatus) -> Callable[[str], bool]:
-    if word.startswith('"'):
-        if len(word) < 2 or not word.endswith('"'):
-            raise syntax_error()
-        pattern = re.compile(re.escape(word[1:-1]).replace(r"\*", ".*").replace(r"\?", "."))
-        return lambda name: pattern.fullmatch(name) is not None
-    name = route.protocol_name([word], status, reply.NOT_A_PROTOCOL)
-    return lambda other: other == name
-
-
 def _protocol_row(name: str, kind: str, state: str, since: str, info: str) -> Line:
     return Line(reply.PROTOCOL, f"{name:<8} {kind:<8} {'master':<8} {state:<5}  {since:<10}  {info}")
 
@@ -154,22 +149,24 @@ def _details(texts: list[str]) -> list[Line]:
     return [Line(reply.DETAILS, text) for text in (*texts, "")]
 
 
-def _statistics(updates_in: int, withdraws_in: int, updates_out: int, withdraws_out: int) -> list[str]:
-    # Nothing is filtered or refused on import, and what the export policy holds back is never offered to a peer,
-    # so that the outer columns are equal and the inner ones zero.
+def _statistics(
+    updates_in: int, withdraws_in: int, updates_out: int, withdraws_out: int, filtered: int = 0
+) -> list[str]:
+    # What the export policy holds back is never offered to a peer.
     return [
         "  Route change stats:     received   rejected   filtered    ignored   accepted",
-        f"    Import updates:     {updates_in:10} {0:10} {0:10} {0:10} {updates_in:10}",
+        f"    Import updates:     {updates_in:10} {0:10} {filtered:10} {0:10} {updates_in - filtered:10}",
         f"    Import withdraws:   {withdraws_in:10} {0:10} {'---':>10} {0:10} {withdraws_in:10}",
         f"    Export updates:     {updates_out:10} {0:10} {0:10} {'---':>10} {updates_out:10}",
         f"    Export withdraws:   {withdraws_out:10} {'---':>10} {'---':>10} {'---':>10} {withdraws_out:10}",
     ]
 
 
-def _built_in_details(name: str, preference: int, output: str, table: list[RouteStatus]) -> list[str]:
+def _built_in_details(
+    name: str, preference: int, output: str, table: list[RouteStatus], exported: int
+) -> list[str]:
     imported = sum(entry.protocol == name for entry in table)
     preferred = sum(entry.protocol == name and entry.best for entry in table)
-    exported = sum(route.to_kernel(entry) for entry in table) if name == "kernel1" else 0
     return [
         f"  Preference:     {preference}",
         "  Input filter:   ACCEPT",
@@ -183,10 +180,16 @@ def _bgp_details(peer: BgpStatus) -> list[str]:
     lines = [
         "  Description:    Connection to BGP peer",
         "  Preference:     100",
-        "  Input filter:   ACCEPT",
+        "  Input filter:   (unnamed)",
         "  Output filter:  (unnamed)",
         f"  Routes:         {peer.imported} imported, {peer.exported} exported, {peer.preferred} preferred",
-        *_statistics(peer.updates_received, peer.withdraws_received, peer.updates_sent, peer.withdraws_sent),
+        *_statistics(
+            peer.updates_received,
+            peer.withdraws_received,
+            peer.updates_sent,
+            peer.withdraws_sent,
+            peer.updates_filtered,
+        ),
         f"  BGP state:          {peer.bgp_state}",
         f"    Neighbor address: {format_address(peer.address)}",
         f"    Neighbor AS:      {peer.peer_as}",
@@ -195,7 +198,8 @@ def _bgp_details(peer: BgpStatus) -> list[str]:
         session = ["internal" if peer.internal else "external", "multihop"]
         if peer.rr_client:
             session.append("route-reflector")
-        session += [word for word in peer.capabilities if word in ("AS4", "add-path-rx", "add-path-tx")]
+        session += ["AS4"] * ("AS4" in peer.capabilities)
+        session += peer.add_path
         lines += [
             f"    Neighbor ID:      {format_address(peer.peer_id) if peer.peer_id else '0.0.0.0'}",
             f"    Neighbor caps:    {' '.join(peer.capabilities)}",

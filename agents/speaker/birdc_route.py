@@ -1,25 +1,24 @@
 """``show route``: its words, and the rows of BIRD 1.6.8's ``nest/rt-table.c`` and ``proto/bgp/attrs.c``.
 
-Half of ``birdc``: ``parse`` reads what stands behind ``show route``, ``show`` answers it. For ``export kernel1`` a
-prefix with several gateways in the FIB is shown as the one multipath route that BIRD's ``merge paths`` makes of it.
+Half of ``birdc``: ``parse`` reads what stands behind ``show route``, ``show`` answers it. What is exported to kernel1 may
+have several gateways: it is the one multipath route that BIRD's ``merge paths`` makes of all.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
 
-from agents.dataplane.fib import FibRoute, RouteKind
 from agents.speaker import birdc_reply as reply
 from agents.speaker.birdc_reply import Line, Refusal, format_since, syntax_error
-from agents.speaker.decision import RouteSource
+from agents.speaker.config import UPLINK
+from agents.speaker.decision import UNKNOWN_METRIC, RouteSource
 from agents.speaker.status import RouteStatus, SpeakerStatus
 from protocol.bgp.attributes import AS_SET, DEFAULT_LOCAL_PREF, Attributes, Origin
 from protocol.prefix import (
-    Address,
     Prefix,
     format_address,
     format_prefix,
@@ -30,13 +29,11 @@ from protocol.prefix import (
     sort_key,
 )
 
-UPLINK = "eth0"
-"""The interface towards other nodes, where the speaker names none."""
-
 # Name, kind, preference and output filter of the protocols that every calico-node's BIRD runs beside BGP.
+KERNEL = RouteSource.KERNEL.value
 BUILT_IN = (
     ("static1", "Static", 200, "REJECT"),
-    ("kernel1", "Kernel", 10, "(unnamed)"),
+    (KERNEL, "Kernel", 10, "calico_kernel_programming"),
     ("device1", "Device", 240, "REJECT"),
     ("direct1", "Direct", 240, "REJECT"),
 )
@@ -123,6 +120,17 @@ def protocol_name(words: list[str], status: SpeakerStatus, code: int) -> str:
     return name
 
 
+def protocol_filter(word: str, status: SpeakerStatus) -> Callable[[str], bool]:
+    """A name, or a pattern in quotes."""
+    if word.startswith('"'):
+        if len(word) < 2 or not word.endswith('"'):
+            raise syntax_error()
+        pattern = re.compile(re.escape(word[1:-1]).replace(r"\*", ".*").replace(r"\?", "."))
+        return lambda name: pattern.fullmatch(name) is not None
+    name = protocol_name([word], status, reply.NOT_A_PROTOCOL)
+    return lambda other: other == name
+
+
 def _parse_network(words: list[str], *, bare: bool) -> Prefix:
     """Takes ADDRESS/LENGTH (or with ``bare``, ADDRESS) from the head of ``words``."""
     if not words:
@@ -152,7 +160,7 @@ def _parse_network(words: list[str], *, bare: bool) -> Prefix:
     return prefix
 
 
-def show(query: Query, status: SpeakerStatus, routes: Routes, fib: Mapping[Prefix, FibRoute]) -> list[Line]:
+def show(query: Query, status: SpeakerStatus, routes: Routes) -> list[Line]:
     if query.prefix is None:
         table = sorted(routes(), key=lambda route: sort_key(route.prefix))
     else:
@@ -173,8 +181,7 @@ def show(query: Query, status: SpeakerStatus, routes: Routes, fib: Mapping[Prefi
     for route in shown:
         network = "" if route.prefix == previous else format_prefix(route.prefix)
         previous = route.prefix
-        merged = fib.get(route.prefix) if query.export == "kernel1" else None
-        lines += [Line(reply.ROUTE, text) for text in _route_rows(route, network, merged, status.now)]
+        lines += [Line(reply.ROUTE, text) for text in _route_rows(route, network, status.now)]
         if query.verbose:
             lines += _route_details(route)
     return [*lines, Line(reply.OK, "")]
@@ -191,9 +198,7 @@ def _longest_match(prefix: Prefix, routes: Routes) -> list[RouteStatus]:
 def _select(query: Query, table: list[RouteStatus], routes: Routes) -> list[RouteStatus]:
     if query.export is None:
         shown = table
-    elif query.export == "kernel1":
-        shown = [route for route in table if to_kernel(route)]
-    elif any(query.export == row[0] for row in BUILT_IN):
+    elif query.export != KERNEL and any(query.export == row[0] for row in BUILT_IN):
         shown = []  # static, device and direct take no routes
     else:
         prefixes = {route.prefix for route in table}
@@ -206,20 +211,13 @@ def _select(query: Query, table: list[RouteStatus], routes: Routes) -> list[Rout
     return shown
 
 
-def to_kernel(route: RouteStatus) -> bool:
-    # What the kernel protocol learned it does not program again, and the node's own networks the kernel made itself.
-    return route.best and route.source in (RouteSource.STATIC, RouteSource.BGP)
-
-
-def _route_rows(route: RouteStatus, network: str, merged: FibRoute | None, now: float) -> list[str]:
-    hops: tuple[Address, ...] = ()
-    if merged is not None and merged.kind is RouteKind.VIA and len(merged.gateways) > 1:
-        hops = merged.gateways
+def _route_rows(route: RouteStatus, network: str, now: float) -> list[str]:
     device = route.device or UPLINK
-    if hops:
+    several = len(route.gateways) > 1
+    if several:
         via = "multipath"
-    elif route.gateway is not None:
-        via = f"via {format_address(route.gateway)} on {device}"
+    elif route.gateways:
+        via = f"via {format_address(route.gateways[0])} on {device}"
     elif route.source is RouteSource.BGP:
         via = "unreachable"  # its next hop resolves to nothing
     elif route.device:
@@ -227,19 +225,22 @@ def _route_rows(route: RouteStatus, network: str, merged: FibRoute | None, now: 
     else:
         via = "blackhole"
     sender = ""
-    if route.neighbour is not None and route.neighbour != route.gateway:
+    if route.neighbour is not None and route.neighbour not in route.gateways:
         sender = f" from {format_address(route.neighbour)}"
-    star = " *" if route.best and not hops else ""
+    star = " *" if route.best and not several else ""
     since = format_since(route.since, now)
     first = f"{network:<18} {via} [{route.protocol} {since}{sender}]{star} ({_metric(route)}){_origin(route.attributes)}"
-    return [first, *(f"\tvia {format_address(hop)} on {device} weight 1" for hop in hops)]
+    ways = [f"\tvia {format_address(hop)} on {device} weight 1" for hop in route.gateways]
+    return [first, *ways] if several else [first]
 
 
 def _metric(route: RouteStatus) -> str:
+    """The preference, and the IGP metric to the next hop of a recursive route."""
     if route.source is not RouteSource.BGP:
         return str(route.preference)
-    # The IGP metric to the next hop: every node is one hop away here.
-    return f"{route.preference}/{'-' if route.gateway is None else 0}"
+    if not route.gateways:
+        return f"{route.preference}/-"
+    return f"{route.preference}/{'?' if route.metric >= UNKNOWN_METRIC else route.metric}"
 
 
 def _origin(attributes: Attributes | None) -> str:

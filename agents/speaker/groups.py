@@ -169,6 +169,16 @@ class UpdateGroup:
     def empty(self) -> bool:
         return not self.members and not self._joining
 
+    def prefixes(self) -> set[Prefix]:
+        return {prefix for table in self.adj_rib_out for prefix in table}
+
+    def has_told(self, peer: Peer, prefix: Prefix, path: Path) -> bool:
+        """Whether a member holds this path, which is the best one if the group has no add-path."""
+        path_id = self._ids.get(path.key if self.key.add_path else BEST, {}).get(prefix)
+        if path_id is None or path.peer is peer:
+            return False
+        return (peer.owed or {}).get(path_id, {}).get(prefix, True)
+
     def from_member(self, peer: Peer) -> int:
         """How many entries are this neighbour's own routes, which it is not told."""
         if self.key.add_path:

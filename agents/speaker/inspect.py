@@ -9,25 +9,24 @@ brought it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import attrs
 
-from agents.dataplane.fib import Fib
 from agents.speaker.decision import Path, RouteSource
-from agents.speaker.groups import Told, UpdateGroup
+from agents.speaker.groups import UpdateGroup
 from agents.speaker.peer import Peer
 from agents.speaker.speaker import Speaker
 from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
 from protocol.bgp.fsm import STATE_NAMES, State
 from protocol.bgp.messages import AddPath, Capabilities
+from protocol.bgp.session import Session
 from protocol.prefix import Prefix, sort_key
 
 
 class Inspector:
-    """One speaker and its FIB. ``now`` is the speaker's clock, ``wall`` the Unix time of the same moment."""
+    """One speaker. ``now`` is its clock, ``wall`` the Unix time of the same moment."""
 
-    def __init__(self, speaker: Speaker, fib: Fib, *, now: float, wall: float) -> None:
+    def __init__(self, speaker: Speaker, *, now: float, wall: float) -> None:
         self._speaker = speaker
-        self._fib = fib
         self._now = now
         self._offset = wall - now
 
@@ -50,7 +49,9 @@ class Inspector:
     def routes(
         self, *, prefix: Prefix | None = None, protocol: str | None = None, export_to: str | None = None
     ) -> list[RouteStatus]:
-        """Routes of the table, best of a prefix first; or what a neighbour has been told (``export_to``)."""
+        """Routes of the table, best of a prefix first; or what a neighbour or kernel1 has been told (``export_to``)."""
+        if export_to == RouteSource.KERNEL.value:
+            return self._programmed(prefix)
         if export_to is not None:
             return self._exported(export_to, prefix)
         best = self._speaker.rib.best
@@ -60,13 +61,29 @@ class Inspector:
         ]
         return found if protocol is None else [route for route in found if route.protocol == protocol]
 
+    def _programmed(self, prefix: Prefix | None) -> list[RouteStatus]:
+        """As ``merge paths`` makes them: one route a prefix, with all of its gateways."""
+        rib = self._speaker.rib
+        found = []
+        for each in sorted(rib.best, key=sort_key) if prefix is None else [prefix]:
+            route = self._speaker.to_kernel(each)
+            if route is not None:
+                status = self._route(each, *rib.explain(each)[0])
+                found.append(attrs.evolve(status, gateways=route.gateways, device=route.device))
+        return found
+
     def _exported(self, name: str, prefix: Prefix | None) -> list[RouteStatus]:
         peer = self._speaker.peers.get(name)
         if peer is None or peer.group is None:
             return []
-        told = _told(peer.group, peer)
-        prefixes = sorted(told if prefix is None else told & {prefix}, key=sort_key)
-        return [self._route(each, *self._speaker.rib.explain(each)[0]) for each in prefixes]
+        rib, group = self._speaker.rib, peer.group
+        prefixes = group.prefixes() if prefix is None else {prefix}
+        return [
+            self._route(each, path, why)
+            for each in sorted(prefixes, key=sort_key)
+            for path, why in rib.explain(each)[: None if group.key.add_path else 1]
+            if group.has_told(peer, each, path)
+        ]
 
     def _route(self, prefix: Prefix, path: Path, why: str) -> RouteStatus:
         speaker = self._speaker
@@ -78,7 +95,7 @@ class Inspector:
                 source=RouteSource.BGP,
                 protocol=peer.config.name,
                 neighbour=peer.address,
-                gateway=path.hops[0] if path.hops else None,
+                gateways=path.hops,
                 device="",
                 preference=path.preference,
                 best=best,
@@ -93,7 +110,7 @@ class Inspector:
             source=path.source,
             protocol=path.source.value,
             neighbour=None,
-            gateway=path.hops[0] if path.hops else None,
+            gateways=path.hops,
             device=path.ifname,
             preference=path.preference,
             best=best,
@@ -121,6 +138,7 @@ class Inspector:
             else STATE_NAMES[session.state],
             since=peer.since + self._offset,
             last_error=session.last_error,
+            add_path=_agreed(session, self._speaker.config.family),
             capabilities=_words(session.peer_open.capabilities) if session.peer_open is not None else (),
             internal=peer.internal,
             rr_client=stanza.rr_client,
@@ -132,31 +150,27 @@ class Inspector:
             exported=_count_told(peer.group, peer) if peer.group is not None else 0,
             preferred=preferred.get(peer, 0),
             updates_received=peer.updates_received,
+            updates_filtered=peer.updates_filtered,
             updates_sent=peer.updates_sent,
             withdraws_received=peer.withdraws_received,
             withdraws_sent=peer.withdraws_sent,
         )
 
 
-def _told(group: UpdateGroup, peer: Peer) -> set[Prefix]:
-    """What of the group's Adj-RIB-Out this member holds: not its own routes, not what it is still owed."""
-    return {
-        prefix for path_id, table in enumerate(group.adj_rib_out) for prefix in _held(table, path_id, peer)
-    }
-
-
-def _held(table: dict[Prefix, Told], path_id: int, peer: Peer) -> Iterator[Prefix]:
-    owed = (peer.owed or {}).get(path_id, {})
-    for prefix, (_, source) in table.items():
-        if owed.get(prefix, source is not peer):
-            yield prefix
-
-
 def _count_told(group: UpdateGroup, peer: Peer) -> int:
-    """How many of them, paths counted; for all neighbours of a reflector at once: only its own routes are looked at."""
-    if peer.owed is not None:
-        return sum(1 for path_id, table in enumerate(group.adj_rib_out) for _ in _held(table, path_id, peer))
-    return sum(map(len, group.adj_rib_out)) - group.from_member(peer)
+    """How many paths a member holds; for all neighbours of a reflector at once: only its own routes are looked at."""
+    table = sum(map(len, group.adj_rib_out)) - group.from_member(peer)
+    missing = sum(
+        not holds and (told := group.adj_rib_out[path_id].get(prefix)) is not None and told[1] is not peer
+        for path_id, owed in (peer.owed or {}).items()
+        for prefix, holds in owed.items()
+    )
+    return table - missing
+
+
+def _agreed(session: Session, family: int) -> tuple[str, ...]:
+    ways = {"add-path-rx": AddPath.RECEIVE, "add-path-tx": AddPath.SEND}
+    return tuple(word for word, way in ways.items() if session.agreed(family, way))
 
 
 def _words(offered: Capabilities) -> tuple[str, ...]:

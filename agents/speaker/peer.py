@@ -33,7 +33,7 @@ class Peer:
 
     __slots__ = (
         "address", "adj_rib_in", "config", "disabled", "end_of_rib_owed", "group", "identifier", "import_policy", "internal", "link", "more_adj_ribs_in",
-        "owed", "rival", "session", "since", "told_on", "up", "updates_received", "updates_sent", "withdraws_received",
+        "owed", "rival", "session", "since", "told_on", "up", "updates_filtered", "updates_received", "updates_sent", "withdraws_received",
         "withdraws_sent",
     )  # fmt: skip
 
@@ -66,7 +66,8 @@ class Peer:
         self.group: UpdateGroup | None = None
         """Its update group, while the session is up: it depends on the configuration and on what the OPENs agreed."""
         self.since = now
-        self.updates_received = self.updates_sent = self.withdraws_received = self.withdraws_sent = 0
+        self.updates_received = self.updates_filtered = self.updates_sent = 0
+        self.withdraws_received = self.withdraws_sent = 0
 
     def adj_ribs_in(self) -> Iterator[tuple[int, dict[Prefix, Attributes]]]:
         """All tables, by path ID."""

@@ -26,12 +26,11 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-import attrs
-
 from agents.dataplane.fib import Fib, FibRoute, Routes
 from agents.journal import Event
 from agents.speaker.config import DEFAULT_PORT, PeerConfig, SpeakerConfig
 from agents.speaker.decision import Path, RouteSource
+from agents.speaker.effects import Effects
 from agents.speaker.exports import Exports
 from agents.speaker.kernel import KernelExport
 from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions, options_of
@@ -47,23 +46,6 @@ from protocol.bgp.messages import RouteRefresh, Update
 from protocol.bgp.session import Session, Signal
 from protocol.bgp.wire import Codec
 from protocol.prefix import Address, Prefix
-
-
-@attrs.define
-class Effects:
-    """What the shell has to do, in this order. All that a link is to be sent goes out together."""
-
-    expect: Mapping[Address, LinkOptions] | None = (
-        None  # of connections with these neighbours; None: as before
-    )
-    sends: dict[Link, bytes] = attrs.field(factory=dict)
-    closes: list[Link] = attrs.field(factory=list)
-    dials: list[tuple[Session, Address, int]] = attrs.field(factory=list)
-    events: list[Event] = attrs.field(factory=list)
-
-    def send(self, link: Link, data: bytes) -> None:
-        before = self.sends.get(link)
-        self.sends[link] = data if before is None else before + data
 
 
 class Speaker:
@@ -174,14 +156,16 @@ class Speaker:
             self._start_peer(peer, now)
         return True
 
-    def restart(self, name: str, now: float) -> None:
-        """End the session, and begin anew; one that is disabled is enabled by this, as by BIRD's ``restart``."""
+    def restart(self, name: str, now: float) -> bool:
+        """End the session, and begin anew; False when it is disabled."""
         peer = self.peers[name]
+        if peer.disabled:
+            return False
         self._stop_peer(peer, Cease.ADMINISTRATIVE_RESET, now)
-        peer.disabled = False
         if self._running:
             self._start_peer(peer, now)
         self._flush(now)
+        return True
 
     def handle(self, events: list[LinkEvent], now: float) -> None:
         """A batch of network events; then every timer that is due; then one decision and one write each."""
@@ -227,6 +211,14 @@ class Speaker:
         if self._exports.has_room():
             return -math.inf
         return self._timers[0][0] if self._timers else math.inf
+
+    def to_kernel(self, prefix: Prefix) -> FibRoute | None:
+        """What BIRD's kernel protocol programs for a prefix."""
+        path = self.rib.best.get(prefix)
+        if path is None:
+            return None
+        [(_, route)] = self._kernel.export((prefix,), path)
+        return route
 
     def take_effects(self) -> Effects:
         effects, self._effects = self._effects, Effects()
@@ -444,6 +436,7 @@ class Speaker:
             peer.updates_received += len(update.nlri)
             for prefixes, attributes in peer.import_policy.import_(update.nlri, update.attributes):
                 if attributes is None:
+                    peer.updates_filtered += len(prefixes)
                     self.rib.withdraw(peer, prefixes, path_id)
                 else:
                     self.rib.learn(peer, prefixes, attributes, path_id)

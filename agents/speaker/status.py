@@ -30,6 +30,7 @@ class BgpStatus:
     since: float
     last_error: str  # "" or "BGP Error: Bad peer AS", "Received: Cease", "Socket: Connection refused"
     capabilities: tuple[str, ...]  # of the peer: "refresh", "restart-able", "AS4", ...
+    add_path: tuple[str, ...]  # agreed: "add-path-rx", "add-path-tx"
     internal: bool
     rr_client: bool
     hold_time: float  # negotiated
@@ -40,6 +41,7 @@ class BgpStatus:
     exported: int  # routes in the Adj-RIB-Out
     preferred: int  # routes of this neighbour in the Loc-RIB
     updates_received: int
+    updates_filtered: int
     updates_sent: int
     withdraws_received: int
     withdraws_sent: int
@@ -53,7 +55,9 @@ class RouteStatus:
     source: RouteSource
     protocol: str  # "Mesh_10_77_0_17", "static1", "kernel1", "direct1"
     neighbour: Address | None  # who sent it
-    gateway: Address | None  # None for a blackhole or a device route
+    gateways: tuple[
+        Address, ...
+    ]  # none for a blackhole, a device route or what is unreachable; several for the kernel
     device: str  # "" or the interface
     preference: int
     best: bool

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.dataplane.fib import BLACKHOLE, FibRoute, device, via
 from agents.speaker import birdc, birdc_reply
 from agents.speaker.decision import RouteSource
 from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
@@ -42,6 +41,7 @@ def peer(kind: str, host: int, **changes: Any) -> BgpStatus:
         since=NOON + 2,
         last_error="",
         capabilities=CAPABILITIES,
+        add_path=CAPABILITIES[-2:],
         internal=True,
         rr_client=False,
         hold_time=90.0,
@@ -52,6 +52,7 @@ def peer(kind: str, host: int, **changes: Any) -> BgpStatus:
         exported=1,
         preferred=1,
         updates_received=4,
+        updates_filtered=1,
         updates_sent=2,
         withdraws_received=1,
         withdraws_sent=0,
@@ -64,7 +65,7 @@ REFLECTOR = peer("Global", 5, rr_client=True, preferred=2)
 EXTERNAL = peer("Node", 4, peer_as=65001, internal=False)
 PASSIVE = peer(
     "Mesh", 3, protocol_state="start", bgp_state="Passive", since=NOON, imported=0, exported=0, preferred=0,
-    updates_received=0, updates_sent=0, withdraws_received=0, peer_id=None, capabilities=(),
+    updates_received=0, updates_filtered=0, updates_sent=0, withdraws_received=0, peer_id=None, capabilities=(), add_path=(),
 )  # fmt: skip
 REFUSED = attrs.evolve(
     PASSIVE, name="Node_10_77_0_6", kind="Node", address=node(6), peer_as=64777, internal=False,
@@ -92,7 +93,7 @@ REFLECTED = Attributes(
 
 def route(prefix: str, source: RouteSource, protocol: str, **changes: Any) -> RouteStatus:
     status = RouteStatus(
-        prefix=parse_prefix(prefix), source=source, protocol=protocol, neighbour=None, gateway=None, device="",
+        prefix=parse_prefix(prefix), source=source, protocol=protocol, neighbour=None, gateways=(), device="",
         preference=100, best=True, since=NOON + 2, internal=False, attributes=None,
     )  # fmt: skip
     return attrs.evolve(status, **changes)
@@ -100,7 +101,7 @@ def route(prefix: str, source: RouteSource, protocol: str, **changes: Any) -> Ro
 
 def bgp(prefix: str, sender: BgpStatus, attributes: Attributes, **changes: Any) -> RouteStatus:
     facts: dict[str, Any] = {
-        "neighbour": sender.address, "gateway": attributes.next_hop, "device": "eth0", "internal": sender.internal,
+        "neighbour": sender.address, "gateways": (attributes.next_hop,), "device": "eth0", "internal": sender.internal,
     }  # fmt: skip
     return route(prefix, RouteSource.BGP, sender.name, attributes=attributes, **facts | changes)
 
@@ -116,16 +117,10 @@ TABLE = [
     bgp("192.168.2.0/26", MESH, IBGP),
     bgp("192.168.4.0/26", EXTERNAL, EBGP),
     bgp("192.168.7.0/26", REFLECTOR, REFLECTED),
-    bgp("192.168.8.0/26", REFLECTOR, IBGP, gateway=None, since=NOON - 21 * 3600),
+    bgp("192.168.8.0/26", REFLECTOR, IBGP, gateways=(), since=NOON - 21 * 3600),
     route("192.168.9.0/26", RouteSource.STATIC, "static1", preference=200, since=NOON),
     route("10.77.0.0/16", RouteSource.DIRECT, "direct1", device="eth0", preference=240, since=NOON),
 ]
-FIB: dict[Prefix, FibRoute] = {
-    parse_prefix("192.168.9.3/32"): device("cali12345abcdef"),
-    parse_prefix("192.168.9.0/26"): BLACKHOLE,
-    parse_prefix("192.168.2.0/26"): via((node(2),)),
-    parse_prefix(SERVICE): via((node(2), node(5))),
-}
 
 
 def routes(*, prefix: Prefix | None = None, export_to: str | None = None) -> list[RouteStatus]:
@@ -136,11 +131,17 @@ def routes(*, prefix: Prefix | None = None, export_to: str | None = None) -> lis
             for entry in found
             if entry.source in (RouteSource.STATIC, RouteSource.BGP) and not entry.internal
         ]
+    if export_to == "kernel1":
+        shown = [
+            entry for entry in found if entry.best and entry.source in (RouteSource.STATIC, RouteSource.BGP)
+        ]
+        several = {parse_prefix(SERVICE): (node(2), node(5))}
+        return [attrs.evolve(entry, gateways=several.get(entry.prefix, entry.gateways)) for entry in shown]
     return found if export_to is None else []
 
 
 def ask(command: str) -> tuple[str, int]:
-    return birdc_reply.render(birdc.answer(command, STATUS, routes, FIB))
+    return birdc_reply.render(birdc.answer(command, STATUS, routes))
 
 
 def session(commands: str) -> str:
@@ -210,7 +211,7 @@ def test_abbreviations_and_spacing_mean_the_same(short: str, long: str) -> None:
 
 def test_the_control_socket_s_own_lines() -> None:
     # As BIRD frames them: a code for each kind of line, a space for one more of the kind, the last code with a space.
-    reply = birdc.answer("show route all for 192.168.2.7", STATUS, routes, FIB)
+    reply = birdc.answer("show route all for 192.168.2.7", STATUS, routes)
     assert reply == (
         "0001 BIRD 1.6.8 ready.\n"
         "1007-192.168.2.0/26     via 10.77.0.2 on eth0 [Mesh_10_77_0_2 12:00:02] * (100/0) [i]\n"
@@ -221,7 +222,7 @@ def test_the_control_socket_s_own_lines() -> None:
         " \tBGP.local_pref: 100\n"
         "0000 \n"
     )
-    assert birdc.answer("foo", STATUS, routes, FIB).splitlines()[1:] == [
+    assert birdc.answer("foo", STATUS, routes).splitlines()[1:] == [
         "9001 No such command. Press `?' for help."
     ]
 
@@ -257,7 +258,7 @@ def test_a_path_that_ends_in_a_set_and_its_rarer_attributes() -> None:
     def only(*, prefix: Prefix | None = None, export_to: str | None = None) -> list[RouteStatus]:
         return [entry]
 
-    text, _ = birdc_reply.render(birdc.answer("show route all", STATUS, only, {}))
+    text, _ = birdc_reply.render(birdc.answer("show route all", STATUS, only))
     assert text.splitlines()[1:] == [
         "10.0.0.0/8         via 10.77.0.4 on eth0 [Node_10_77_0_4 12:00:02] * (100/0) [AS65003?]",
         "\tType: BGP unicast univ",
@@ -277,7 +278,7 @@ def test_a_node_that_heard_of_nobody() -> None:
         return []
 
     def lines(command: str) -> list[str]:
-        return birdc_reply.render(birdc.answer(command, alone, nothing, {}))[0].splitlines()[1:]
+        return birdc_reply.render(birdc.answer(command, alone, nothing))[0].splitlines()[1:]
 
     assert [line.split()[0] for line in lines("show protocols")] == [
         "name",

@@ -35,7 +35,7 @@ def net() -> SpeakerNet:
 
 
 def inspector(net: SpeakerNet, number: int) -> Inspector:
-    return Inspector(net.speakers[host(number)], net.fibs[host(number)], now=net.now, wall=WALL)
+    return Inspector(net.speakers[host(number)], now=net.now, wall=WALL)
 
 
 def peer(net: SpeakerNet, at: int, other: int) -> BgpStatus:
@@ -69,6 +69,7 @@ def test_an_established_neighbour(net: SpeakerNet) -> None:
         since=WALL - 10,
         last_error="",
         capabilities=("refresh", "restart-able", "AS4", "add-path-rx", "add-path-tx"),
+        add_path=("add-path-rx", "add-path-tx"),
         internal=True,
         rr_client=False,
         hold_time=90.0,
@@ -79,6 +80,7 @@ def test_an_established_neighbour(net: SpeakerNet) -> None:
         exported=2,
         preferred=1,
         updates_received=1,
+        updates_filtered=0,
         updates_sent=2,
         withdraws_received=0,
         withdraws_sent=0,
@@ -111,19 +113,19 @@ def test_a_route_of_each_kind(net: SpeakerNet) -> None:
     [static], [kernel], [bgp] = (
         inspector(net, 1).routes(prefix=each) for each in (block(1), BORROWED, block(2))
     )
-    assert (static.source, static.preference, static.gateway, static.device) == (
+    assert (static.source, static.preference, static.gateways, static.device) == (
         RouteSource.STATIC,
         200,
-        None,
+        (),
         "",
     )
-    assert (kernel.source, kernel.preference, kernel.gateway, kernel.device) == (
-        RouteSource.KERNEL, 10, None, "cali7",
+    assert (kernel.source, kernel.preference, kernel.gateways, kernel.device) == (
+        RouteSource.KERNEL, 10, (), "cali7",
     )  # fmt: skip
-    assert (bgp.source, bgp.preference, bgp.gateway, bgp.neighbour) == (
+    assert (bgp.source, bgp.preference, bgp.gateways, bgp.neighbour) == (
         RouteSource.BGP,
         100,
-        host(2),
+        (host(2),),
         host(2),
     )
     assert (bgp.internal, bgp.reason, bgp.since) == (True, "the only route", WALL - 10)
