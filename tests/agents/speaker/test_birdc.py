@@ -332,3 +332,100 @@ def test_whatever_is_typed_gets_a_well_formed_reply(command: str) -> None:
     text, code = ask(command)
     assert text.startswith("BIRD 1.6.8 ready.\n")
     assert code == 0 or 13 <= code <= 14 or 8000 <= code <= 9002
+
+
+# --- what changes a running BIRD -----------------------------------------------------------------------------------
+
+
+@attrs.define
+class Hand:
+    """Remembers what was done; ``refuses`` says where there is nothing to do."""
+
+    done: list[tuple[object, ...]] = attrs.field(factory=list)
+    refuses: tuple[str, ...] = ()
+
+    def _do(self, name: str, *what: object) -> bool:
+        self.done.append((*what, name))
+        return name not in self.refuses
+
+    def enable(self, name: str) -> bool:
+        return self._do(name, "enable")
+
+    def disable(self, name: str) -> bool:
+        return self._do(name, "disable")
+
+    def restart(self, name: str) -> bool:
+        return self._do(name, "restart")
+
+    def reload(self, name: str, *, into: bool, out: bool) -> bool:
+        return self._do(name, "reload", into, out)
+
+    def configuration(self) -> str:
+        return "/etc/calico/confd/config/bird.cfg"
+
+
+def tell(command: str, hand: Hand | None = None, status: SpeakerStatus = STATUS) -> list[str]:
+    return birdc.answer(command, status, routes, hand or Hand()).splitlines()[1:]
+
+
+@pytest.mark.parametrize(
+    ("command", "done", "reply"),
+    [
+        ("disable Mesh_10_77_0_2", ("disable",), "0009-{}: disabled"),
+        ("enable Mesh_10_77_0_2", ("enable",), "0011-{}: enabled"),
+        ("restart Mesh_10_77_0_2", ("restart",), "0012-{}: restarted"),
+        ("reload Mesh_10_77_0_2", ("reload", True, True), "0015-{}: reloading"),
+        ("reload in Mesh_10_77_0_2", ("reload", True, False), "0015-{}: reloading"),
+        ("rel out Mesh_10_77_0_2", ("reload", False, True), "0015-{}: reloading"),
+    ],
+)
+def test_one_neighbour(command: str, done: tuple[object, ...], reply: str) -> None:
+    hand = Hand()
+    assert tell(command, hand) == [reply.format(MESH.name), "0000 "]
+    assert hand.done == [(*done, MESH.name)]
+
+
+def test_several_neighbours_and_those_where_there_is_nothing_to_do() -> None:
+    hand = Hand(refuses=(PASSIVE.name,))
+    assert tell('disable "Mesh*"', hand) == [
+        f"0009-{MESH.name}: disabled",
+        f"0008-{PASSIVE.name}: already disabled",
+        "0000 ",
+    ]
+    assert tell('reload "Mesh*"', hand) == [f"0015-{MESH.name}: reloading", "0000 "]
+    assert tell('enable "Mesh*"', hand)[1] == f"0010-{PASSIVE.name}: already enabled"
+    hand.done.clear()
+    tell("restart all", hand)
+    assert [name for _, name in hand.done] == [each.name for each in STATUS.peers]
+    off = attrs.evolve(STATUS, peers=(attrs.evolve(MESH, protocol_state="down"),))
+    hand.done.clear()
+    assert tell("restart all", hand, off) == [f"0008-{MESH.name}: already disabled", "0000 "]
+    assert hand.done == []
+
+
+def test_configuring_is_confds() -> None:
+    reading = "0002-Reading configuration from /etc/calico/confd/config/bird.cfg"
+    assert tell("configure") == tell("configure soft") == [reading, "0003 Reconfigured"]
+    assert tell("configure check") == [reading, "0020 Configuration OK"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("disable", "9001"),
+        ("disable Foo", "9002"),
+        ('disable "Foo*"', "8003"),
+        ("disable kernel1", "8007"),
+        ("down", "8007"),
+        ("configure undo", "8007"),
+        ("reload in", "9001"),
+    ],
+)
+def test_what_is_not_done(command: str, code: str) -> None:
+    hand = Hand()
+    assert tell(command, hand)[-1][:4] == code
+    assert hand.done == []
+
+
+def test_who_only_looks_changes_nothing() -> None:
+    assert birdc.answer("disable all", STATUS, routes).splitlines()[1:] == ["8007 Access denied"]

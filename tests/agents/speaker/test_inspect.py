@@ -204,3 +204,26 @@ def test_looking_changes_nothing(net: SpeakerNet) -> None:
 
 def test_nothing_known_of_a_prefix(net: SpeakerNet) -> None:
     assert inspector(net, 1).routes(prefix=block(77)) == []
+
+
+def test_every_path_that_a_neighbour_was_told() -> None:
+    """A reflector with add-path: three clients announce the same, each is told the others' paths; kernel1 has all three."""
+    net = SpeakerNet()
+    clients = [peer_config(1, client, cluster_id=host(1)) for client in (2, 3, 4)]
+    net.add(speaker_config(1, clients))
+    for client in (2, 3, 4):
+        net.add(speaker_config(client, [peer_config(client, 1)], blocks=[block(50)]))
+    net.settle(6)
+    told = inspector(net, 1).routes(export_to="Node_10_77_0_3")
+    assert brief(told) == [
+        ("192.168.50.0/26", "Node_10_77_0_2", True), ("192.168.50.0/26", "Node_10_77_0_4", False),
+    ]  # fmt: skip
+    assert peer(net, 1, 3).exported == 2
+    [programmed] = inspector(net, 1).routes(export_to="kernel1")
+    assert programmed.gateways == (host(2), host(3), host(4))
+    assert peer(net, 3, 1).imported == 2
+    assert [route.protocol for route in inspector(net, 3).routes()] == [
+        "static1",
+        "Node_10_77_0_1",
+        "Node_10_77_0_1",
+    ]
