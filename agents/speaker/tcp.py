@@ -122,6 +122,7 @@ class TcpLinks:
         self._address = address
         self._port = port
         self._host, base = network.endpoints[address]
+        where = base if network.introduce else real_port(base, port)
         self._options: Mapping[Address, LinkOptions] = {}
         self._keys: dict[str, str] = {}
         """What the listener's kernel knows: host -> password."""
@@ -143,12 +144,12 @@ class TcpLinks:
             # What it accepts inherits this.
             self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._listener.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, LISTENER_TTL)
-            self._listener.bind((self._host, base if network.introduce else real_port(base, port)))
+            self._listener.bind((self._host, where))
             self._listener.listen(BACKLOG)
             self._poller = select.epoll()
         except OSError as error:
             self._listener.close()
-            raise OSError(error.errno, error.strerror, f"{self._host}:{base}") from None
+            raise OSError(error.errno, error.strerror, f"{self._host}:{where}") from None
         self._poller.register(self._listener, _IN)
 
     # --- Links ------------------------------------------------------------------------------------------------------

@@ -208,8 +208,10 @@ def test_a_busy_endpoint_leaves_nothing_behind() -> None:
         sock.bind(endpoints[ONE])
         sock.listen()
         before = descriptors()
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(OSError, match="in use") as caught:
             TcpNetwork(endpoints).attach(ONE)
+        host, port = endpoints[ONE]
+        assert caught.value.filename == f"{host}:{port}"
         assert descriptors() == before
 
 
