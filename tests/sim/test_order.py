@@ -1,0 +1,108 @@
+"""Any order of applying the same resources, at any times and with any detours, ends in the same FIBs: the oracle's."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import trio
+import trio.testing
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from tests.deterministic import run_deterministic
+from tests.sim.cluster import HOSTED, SimCluster
+from tests.strategies.clusters import Document
+from tests.strategies.lab import labs
+from tests.strategies.manifests import Drawn
+
+PATIENCE = 400.0
+"""Virtual seconds: longer than a hold time, an error wait and another dial."""
+PAUSES = 0.0, 0.0, 0.0, 0.001, 0.3, 7.0, 95.0
+DETOURS = {
+    "BGPConfiguration": ("serviceClusterIPs", "prefixAdvertisements", "nodeToNodeMeshEnabled", "listenPort"),
+    "BGPFilter": ("importV4", "exportV4", "importV6", "exportV6"),
+    "BGPPeer": (
+        "filters",
+        "nextHopMode",
+        "numAllowedLocalASNumbers",
+        "localASNumber",
+        "reversePeering",
+        "ttlSecurity",
+    ),
+    "IPPool": ("disableBGPExport", "vxlanMode", "ipipMode"),
+    "Service": ("externalIPs", "externalTrafficPolicy"),
+}
+"""What a resource may have lacked at first."""
+
+
+def earlier(document: Document, rng: random.Random) -> Document:
+    """As somebody may have written it before: less, or elsewhere."""
+    before = copy.deepcopy(document)
+    spec = before.get("spec") or {}
+    for field in DETOURS.get(document["kind"], ()):
+        if rng.random() < 0.5:
+            spec.pop(field, None)
+    if document["kind"] == "Node":
+        bgp = spec["bgp"]
+        change = rng.randrange(4)
+        if change == 0:
+            before["metadata"]["labels"] = {"rack": "a"}
+        elif change == 1 and "ipv4Address" in bgp:
+            bgp["ipv4Address"] = f"10.77.0.{rng.randrange(200, 250)}/24"
+        elif change == 2:
+            bgp["asNumber"] = rng.choice((64512, 65001, 65009))
+        else:
+            bgp.pop("ipv6Address", None)
+    elif document["kind"] == "BlockAffinity":
+        spec["state"] = rng.choice(("pending", "confirmed", "pendingDeletion"))
+    return before
+
+
+def script(documents: tuple[Document, ...], rng: random.Random) -> list[tuple[str, Document]]:
+    """Every resource once as it is; before that perhaps as it was, or there and gone again."""
+    steps: list[tuple[float, str, Document]] = []
+    for document in documents:
+        when = rng.random()
+        steps.append((when, "apply", document))
+        if rng.random() < 0.3:
+            first, second = sorted((rng.uniform(0, when), rng.uniform(0, when)))
+            steps.append((first, "apply", earlier(document, rng)))
+            if rng.random() < 0.5:
+                steps.append((second, "delete", document))
+    steps.sort(key=lambda step: step[0])
+    return [(verb, document) for _, verb, document in steps]
+
+
+def run(drawn: Drawn, seed: int) -> list[str]:
+    async def main() -> list[str]:
+        rng = random.Random(seed)
+        names = [each["metadata"]["name"] for each in drawn.documents if each["kind"] in HOSTED]
+        async with trio.open_nursery() as nursery:
+            cluster = SimCluster(nursery, seed, names, env=drawn.env)
+            steps = script(drawn.documents, rng)
+            late = {name: rng.randrange(len(steps)) for name in names if rng.random() < 0.3}
+            for number, (verb, document) in enumerate(steps):
+                for name in names:
+                    if not cluster.is_running(name) and late.get(name, 0) <= number:
+                        await cluster.start(name)
+                (cluster.apply if verb == "apply" else cluster.delete)(document)
+                await trio.sleep(rng.choice(PAUSES))
+            left = await cluster.converged(PATIENCE)
+            if not left:
+                # And it stays so.
+                await trio.sleep(100)
+                left = cluster.differences()
+            nursery.cancel_scope.cancel()
+        return left
+
+    return run_deterministic(main, seed, trio.testing.MockClock(autojump_threshold=0))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(drawn=labs(), seed=st.integers(0, 2**32))
+def test_any_order_of_the_same_resources(drawn: Drawn, seed: int) -> None:
+    note(f"seed {seed}")
+    assert run(drawn, seed) == []
