@@ -245,6 +245,8 @@ class _Family:
             sessions = derive_sessions(
                 fabric, own, self._of_node(WorkloadEndpoint, name) if workloads else ()
             )
+            if last is not None and last.sessions == sessions:
+                sessions = last.sessions  # a thousand stanzas need not be there twice
         if last is not None and last.affinities == affinities:
             blocks = last.blocks
         else:
