@@ -10,7 +10,8 @@ a BGPFilter for the sessions of the whole cluster (``bgp.EVERY_SESSION``), and s
 inside the CIDR, ``!has(CIDR)`` of one of its family that is not: the example lets 10.244.0.0/16 and what is in it out, and
 nothing else of IPv4. The first rule that matches decides; a route that none matches goes Calico's way.
 
-A document that writes this may leave out its name, too: it means the configuration of the cluster, ``default``.
+A document that writes this may leave out its name, too: it means the configuration of the cluster, ``default``. What became
+of the field is a resource of its own: whoever takes the field away again deletes the BGPFilter by its name.
 """
 
 from __future__ import annotations

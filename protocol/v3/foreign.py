@@ -68,15 +68,16 @@ def settle(entries: Sequence[Made | Key]) -> list[Made | Key | None]:
     for index, entry in enumerate(entries):
         if not isinstance(entry, Made):
             continue
-        key = entry.resource.key
-        other = settled[strongest.setdefault(key, index)]
+        earlier = strongest.setdefault(entry.resource.key, index)
+        other = settled[earlier]
         assert isinstance(other, Made)
         if other.source == entry.source:
             continue  # the same, or a second one: rules.conflicts tells
-        winner, loser = sorted((other, entry), key=lambda made: made.source)
-        at = index if winner is entry else strongest[key]
-        settled[index if at != index else strongest[key]] = None
-        settled[at], strongest[key] = _with_labels(winner, loser), at
+        if entry.source < other.source:
+            settled[earlier], settled[index] = None, _with_labels(entry, other)
+            strongest[entry.resource.key] = index
+        else:
+            settled[earlier], settled[index] = _with_labels(other, entry), None
     by_operator = any(
         isinstance(entry, Made) and entry.path[: len(IP_POOLS)] == IP_POOLS for entry in entries
     )
