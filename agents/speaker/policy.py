@@ -278,16 +278,17 @@ class Exporter:
             attributes,
             next_hop=next_hop,
             originator_id=attributes.originator_id or source.identifier,
-            cluster_list=(*self._clusters(source), *attributes.cluster_list),
+            # RFC 4456 8 says in front. BIRD 1.6 puts it behind, and none twice (int_set_add).
+            cluster_list=tuple(dict.fromkeys((*attributes.cluster_list, *self._clusters(source)))),
         )
 
     def _clusters(self, source: Peer) -> tuple[Address, ...]:
-        """What a reflected route's CLUSTER_LIST gets in front: the cluster that it leaves, or enters."""
+        """What a reflected route's CLUSTER_LIST gets: the cluster that it leaves, or enters."""
         if not source.config.rr_client:
             return (self._cluster_id,)
         left = source.config.cluster_id or self._router_id
         if self._to.rr_client and left != self._cluster_id:
-            return (self._cluster_id, left)  # from one cluster of ours into another
+            return (left, self._cluster_id)  # from one cluster of ours into another
         return (left,)
 
     # --- the prefix ---------------------------------------------------------------------------------------------------
