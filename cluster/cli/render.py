@@ -158,10 +158,13 @@ def _configs(
 
     stdin = sys.stdin.buffer.read(MAX_FILE + 1) if STDIN in manifests else b""
     try:
-        resources = load(manifests, stdin).resources
+        loaded = load(manifests, stdin)
     except ManifestError as error:
         click.echo(error, err=True)
         raise SystemExit(2) from None
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    resources = loaded.resources
     nodes = {each.metadata.name for each in resources if isinstance(each, Node)}
     if node not in nodes:
         if any(isinstance(each, Router) and each.metadata.name == node for each in resources):
