@@ -278,8 +278,8 @@ class Exporter:
             attributes,
             next_hop=next_hop,
             originator_id=attributes.originator_id or source.identifier,
-            # RFC 4456 8 says in front. BIRD 1.6 puts it behind, and none twice (int_set_add).
-            cluster_list=tuple(dict.fromkeys((*attributes.cluster_list, *self._clusters(source)))),
+            # RFC 4456 8 says in front. To BIRD 1.6 it is a set, sorted when it is sent (bgp_normalize_int_set).
+            cluster_list=tuple(sorted({*attributes.cluster_list, *self._clusters(source)})),
         )
 
     def _clusters(self, source: Peer) -> tuple[Address, ...]:

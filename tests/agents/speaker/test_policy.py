@@ -380,7 +380,7 @@ def test_from_ebgp_to_ibgp_nothing_changes() -> None:
 def test_reflection_says_who_began_and_whom_it_passed() -> None:
     once = told(learned(neighbour(1), **FULL), CLIENT)
     assert once == Attributes(**FULL, originator_id=host(1), cluster_list=(CLUSTER,))
-    # The next reflector keeps the originator and adds itself, behind; to a non-client, as the client's cluster.
+    # The next reflector keeps the originator and adds itself, in the order of numbers; to a non-client, as the client's cluster.
     client = neighbour(2, rr_client=True, cluster_id=OTHER_CLUSTER)
     facts = attrs.asdict(once, recurse=False, filter=lambda each, _: each.init)
     assert told(learned(client, **facts), IBGP) == Attributes(
@@ -392,7 +392,7 @@ def test_from_one_cluster_of_ours_into_another() -> None:
     client = neighbour(2, rr_client=True, cluster_id=OTHER_CLUSTER)
     found = told(learned(client, **FULL), CLIENT)
     assert found is not None
-    assert found.cluster_list == (OTHER_CLUSTER, CLUSTER)
+    assert found.cluster_list == (CLUSTER, OTHER_CLUSTER)
 
 
 def test_who_is_behind_a_session_may_change() -> None:
