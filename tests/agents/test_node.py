@@ -10,14 +10,39 @@ import trio
 import trio.testing
 
 from agents.dataplane.fib import BLACKHOLE, FibRoute, RouteKind, device, via
+from agents.journal import Event
 from agents.node import Node
-from protocol.prefix import IPV4, Prefix, host_prefix, parse_address
+from protocol.prefix import IPV4, IPV6, Address, Prefix, family_of, host_prefix, parse_address
 from protocol.v3.workload import interface_name
 from tests.deterministic import run_deterministic
-from tests.sim.cluster import SimCluster, address_of, name_of
-from tests.strategies.clusters import document, node
+from tests.sim.cluster import SimCluster
+from tests.strategies.clusters import bgp_configuration, document, node, pool
 
 Story = Callable[[SimCluster], Awaitable[None]]
+
+
+def name_of(index: int) -> str:
+    return f"node-{index:03}"
+
+
+def address_of(index: int) -> Address:
+    return parse_address(f"10.77.0.{index}")
+
+
+def mesh(nursery: trio.Nursery, seed: int, *, size: int) -> SimCluster:
+    """A place for so many nodes, of which there is none yet."""
+    cluster = SimCluster(nursery, seed, [name_of(index) for index in range(1, size + 1)])
+    cluster.apply(pool("default", "192.168.0.0/16", blockSize=26))
+    cluster.apply(bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True))
+    return cluster
+
+
+def set_node(cluster: SimCluster, index: int, *, six: bool = False) -> None:
+    spec = {
+        "ipv4Address": f"10.77.0.{index}/16",
+        **({"ipv6Address": f"fd00:77::{index:x}/112"} if six else {}),
+    }
+    cluster.apply(document("Node", name_of(index), {"bgp": spec}))
 
 
 def virtual(size: int) -> Callable[[Story], Callable[[], None]]:
@@ -26,10 +51,10 @@ def virtual(size: int) -> Callable[[Story], Callable[[], None]]:
     def tell(story: Story) -> Callable[[], None]:
         async def main() -> None:
             async with trio.open_nursery() as nursery:
-                cluster = SimCluster(nursery, 1, size=9)
+                cluster = mesh(nursery, 1, size=9)
                 for index in range(1, size + 1):
-                    cluster.set_node(index)
-                    await cluster.start(index)
+                    set_node(cluster, index)
+                    await cluster.start(name_of(index))
                 await story(cluster)
                 nursery.cancel_scope.cancel()
 
@@ -44,7 +69,7 @@ def virtual(size: int) -> Callable[[Story], Callable[[], None]]:
 
 
 def fib(cluster: SimCluster, index: int) -> dict[Prefix, FibRoute]:
-    return cluster.node(index).fib.routes
+    return cluster.node(name_of(index)).fib.routes
 
 
 async def settled(cluster: SimCluster, within: float = 60) -> None:
@@ -52,7 +77,7 @@ async def settled(cluster: SimCluster, within: float = 60) -> None:
 
 
 async def pods(cluster: SimCluster, index: int, *names: str) -> list[Prefix]:
-    return [host_prefix(await cluster.node(index).add_pod(name)) for name in names]
+    return [host_prefix(await cluster.node(name_of(index)).add_pod(name)) for name in names]
 
 
 def block_of(address: Prefix) -> Prefix:
@@ -71,7 +96,7 @@ async def test_pods_come_and_go(cluster: SimCluster) -> None:
         second: device(interface_name("default", "b")),
     }
     assert fib(cluster, 2) == {block: via((address_of(1),))}
-    await cluster.node(1).delete_pod("a")
+    await cluster.node(name_of(1)).delete_pod("a")
     await settled(cluster)
     assert fib(cluster, 1) == {block: BLACKHOLE, second: device(interface_name("default", "b"))}
     assert fib(cluster, 2) == {block: via((address_of(1),))}, "a block stays with its node"
@@ -81,8 +106,8 @@ async def test_pods_come_and_go(cluster: SimCluster) -> None:
 async def test_a_released_block_is_gone_everywhere(cluster: SimCluster) -> None:
     await pods(cluster, 1, "a")
     await settled(cluster)
-    await cluster.node(1).delete_pod("a")
-    await cluster.node(1).allocator.release_host(name_of(1))
+    await cluster.node(name_of(1)).delete_pod("a")
+    await cluster.node(name_of(1)).allocator.release_host(name_of(1))
     await settled(cluster)
     assert fib(cluster, 1) == fib(cluster, 2) == {}
 
@@ -100,11 +125,11 @@ async def test_two_nodes_converge_at_once(cluster: SimCluster) -> None:
 @virtual(1)
 async def test_a_node_without_an_address_waits_for_one(cluster: SimCluster) -> None:
     cluster.apply(document("Node", name_of(2), {}))
-    await cluster.start(2)  # it is started: nobody has to wait for it
-    waiting = cluster.node(2)
+    await cluster.start(name_of(2))  # it is started: nobody has to wait for it
+    waiting = cluster.node(name_of(2))
     assert (waiting.speakers, waiting.links) == ({}, {})
     await trio.sleep(100)
-    cluster.set_node(2)
+    set_node(cluster, 2)
     await pods(cluster, 2, "a")
     await settled(cluster)
     assert waiting.speakers[IPV4].established == 1
@@ -112,10 +137,10 @@ async def test_a_node_without_an_address_waits_for_one(cluster: SimCluster) -> N
 
 @virtual(1)
 async def test_a_node_without_a_resource_waits_for_it(cluster: SimCluster) -> None:
-    await cluster.start(2)
+    await cluster.start(name_of(2))
     await trio.sleep(100)
-    assert not cluster.node(2).speakers
-    cluster.set_node(2)
+    assert not cluster.node(name_of(2)).speakers
+    set_node(cluster, 2)
     await pods(cluster, 2, "a")
     await settled(cluster)
 
@@ -128,7 +153,7 @@ async def test_an_address_change_moves_the_node_with_its_sessions(cluster: SimCl
     await settled(cluster)
     assert fib(cluster, 2) == {block_of(pod): via((parse_address("10.77.5.5"),))}
     assert set(cluster.network.nodes) == {parse_address("10.77.5.5"), address_of(2)}
-    speaker = cluster.node(1).speakers[IPV4]
+    speaker = cluster.node(name_of(1)).speakers[IPV4]
     assert (speaker.config.address, speaker.established) == (parse_address("10.77.5.5"), 1)
     assert fib(cluster, 1)[pod].kind is RouteKind.DEVICE, "its pods have moved along"
 
@@ -140,7 +165,7 @@ async def test_a_node_whose_address_is_taken_away_listens_no_more(cluster: SimCl
     await settled(cluster)
     cluster.apply(document("Node", name_of(1), {}))
     await trio.sleep(1)
-    assert not cluster.node(1).speakers
+    assert not cluster.node(name_of(1)).speakers
     assert set(cluster.network.nodes) == {address_of(2)}
     assert len(fib(cluster, 2)) == 2, "its own"
     assert fib(cluster, 1) == {pod: device(interface_name("default", "a"))}, "Felix needs no BGP"
@@ -148,7 +173,7 @@ async def test_a_node_whose_address_is_taken_away_listens_no_more(cluster: SimCl
     assert fib(cluster, 1).keys() == {pod}
     await trio.testing.wait_all_tasks_blocked()
     assert fib(cluster, 1).keys() == {pod, another}
-    cluster.set_node(1)
+    set_node(cluster, 1)
     await settled(cluster)
     assert len(fib(cluster, 2)) == 3
 
@@ -159,10 +184,10 @@ async def test_a_power_cut_and_back(cluster: SimCluster) -> None:
         await pods(cluster, index, f"pod-{index}")
     await settled(cluster)
     before = dict(fib(cluster, 1))
-    await cluster.crash(1)
+    await cluster.crash(name_of(1))
     await settled(cluster, within=1)
     assert len(fib(cluster, 2)) == 3, "its own block and pod, and the block of one other"
-    await cluster.start(1)
+    await cluster.start(name_of(1))
     await settled(cluster)
     assert fib(cluster, 1) == before, "what the datastore knows is what it is again"
     [again] = await pods(cluster, 1, "another")
@@ -171,10 +196,10 @@ async def test_a_power_cut_and_back(cluster: SimCluster) -> None:
 
 @virtual(2)
 async def test_a_power_cut_says_nothing(cluster: SimCluster) -> None:
-    await settled(cluster)
-    await cluster.crash(1)
+    await trio.sleep(1)
+    await cluster.crash(name_of(1))
     await trio.sleep(0.1)
-    speaker = cluster.node(2).speakers[IPV4]
+    speaker = cluster.node(name_of(2)).speakers[IPV4]
     [peer] = speaker.peers.values()
     assert peer.session.last_error == "Socket: Connection reset by peer"
 
@@ -182,14 +207,14 @@ async def test_a_power_cut_says_nothing(cluster: SimCluster) -> None:
 @virtual(2)
 async def test_a_node_listens_before_it_dials(cluster: SimCluster) -> None:
     """Until ``start_bgp`` it only answers the phone; what came meanwhile is not lost."""
-    cluster.set_node(3)
+    set_node(cluster, 3)
     silent = cluster.host.nodes[name_of(3)] = Node(name_of(3), cluster.host)
     async with trio.open_nursery() as nursery:
         await nursery.start(silent.run)
         await pods(cluster, 3, "a")
         await trio.sleep(3)
         assert silent.established == 0
-        assert cluster.node(1).established == 1
+        assert cluster.node(name_of(1)).established == 1
         assert {route.kind for route in silent.fib.routes.values()} == {RouteKind.DEVICE, RouteKind.BLACKHOLE}
         silent.start_bgp()
         silent.start_bgp()  # twice is once
@@ -204,12 +229,12 @@ async def test_what_concerns_others_wakes_nobody(cluster: SimCluster) -> None:
     await settled(cluster)
     woken: list[str] = []
     for index in (1, 2):
-        there = cluster.node(index)
+        there = cluster.node(name_of(index))
         there.wake = functools.partial(woken.append, there.name)  # type: ignore[method-assign]  # listens in
     await pods(cluster, 1, "a")
     assert set(woken) == {name_of(1)}
     woken.clear()
-    cluster.set_mesh(False)
+    cluster.apply(bgp_configuration(nodeToNodeMeshEnabled=False))
     assert sorted(woken) == [name_of(1), name_of(2)]
 
 
@@ -217,19 +242,20 @@ async def test_a_node_whose_endpoint_is_taken_is_down_until_it_is_free(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with trio.open_nursery() as nursery:
-        cluster = SimCluster(nursery, 1, size=2)
-        cluster.set_node(1)
-        cluster.set_node(2)
+        cluster = mesh(nursery, 1, size=2)
+        set_node(cluster, 1)
+        set_node(cluster, 2)
         squatter = cluster.network.attach(address_of(1))
-        await cluster.start(1)
-        await cluster.start(2)
+        await cluster.start(name_of(1))
+        await cluster.start(name_of(2))
         await pods(cluster, 1, "a")
-        blocked = cluster.node(1)
+        blocked = cluster.node(name_of(1))
         assert blocked.notes == ("cannot listen on 10.77.0.1: Address already in use",)
         assert (blocked.speakers, blocked.links, blocked.fib.routes) == ({}, {}, {})
         await trio.sleep(100)
         assert [event.reason for _, event in blocked.journal] == ["NodeDown"], "said once"
         squatter.shut()
+        await trio.sleep(10)
         await settled(cluster)
         assert not blocked.notes
         assert [event.reason for _, event in blocked.journal][:2] == ["NodeDown", "NodeUp"]
@@ -240,14 +266,142 @@ async def test_a_node_whose_endpoint_is_taken_is_down_until_it_is_free(
 @virtual(2)
 async def test_of_two_nodes_with_one_address_the_second_is_down(cluster: SimCluster) -> None:
     cluster.apply(node(name_of(3), "10.77.0.2/16"))
-    await cluster.start(3)
+    await cluster.start(name_of(3))
     await trio.sleep(1)
-    assert cluster.node(3).notes == ("Calico node 'node-002' is already using the IPv4 address 10.77.0.2.",)
-    assert (cluster.node(1).established, cluster.node(2).established) == (1, 1)
-    cluster.set_node(3)
+    assert cluster.node(name_of(3)).notes == (
+        "Calico node 'node-002' is already using the IPv4 address 10.77.0.2.",
+    )
+    assert (cluster.node(name_of(1)).established, cluster.node(name_of(2)).established) == (1, 1)
+    set_node(cluster, 3)
     await trio.sleep(10)
-    assert not cluster.node(3).notes
-    assert cluster.node(3).established == 2
+    assert not cluster.node(name_of(3)).notes
+    assert cluster.node(name_of(3)).established == 2
+
+
+# --- two families ---------------------------------------------------------------------------------------------------
+
+
+def six(cluster: SimCluster) -> None:
+    """All nodes have IPv6 too, and there is a pool for it."""
+    cluster.apply(pool("six", "fd00:10::/64", blockSize=122))
+    for index in (1, 2):
+        set_node(cluster, index, six=True)
+
+
+def families(cluster: SimCluster, index: int) -> list[int]:
+    return sorted(family_of(prefix) for prefix in fib(cluster, index))
+
+
+@virtual(2)
+async def test_a_pod_has_an_address_of_each_family_on_one_interface(cluster: SimCluster) -> None:
+    six(cluster)
+    await trio.sleep(1)
+    await pods(cluster, 1, "a")
+    await settled(cluster)
+    own = cluster.node(name_of(1)).fib.routes
+    assert sorted(map(family_of, own)) == [IPV4, IPV4, IPV6, IPV6]
+    assert [route for route in own.values() if route.kind is RouteKind.DEVICE] == [
+        device(interface_name("default", "a"))
+    ] * 2
+    assert sorted(route.gateways for route in fib(cluster, 2).values()) == [
+        (address_of(1),),
+        (parse_address("fd00:77::1"),),
+    ]
+    assert cluster.node(name_of(2)).established == 2
+
+
+@virtual(2)
+async def test_a_pod_has_no_address_of_a_family_without_a_pool(cluster: SimCluster) -> None:
+    for index in (1, 2):
+        set_node(cluster, index, six=True)
+    await trio.sleep(1)
+    await pods(cluster, 1, "a")
+    await settled(cluster)
+    assert families(cluster, 1) == [IPV4, IPV4]
+
+
+@virtual(2)
+async def test_one_family_comes_and_goes_and_the_other_does_not_notice(cluster: SimCluster) -> None:
+    await pods(cluster, 1, "a")
+    await settled(cluster)
+    there = cluster.node(name_of(1))
+    bird = there.speakers[IPV4]
+    six(cluster)
+    await trio.sleep(1)
+    await pods(cluster, 1, "b")
+    await settled(cluster)
+    assert families(cluster, 2) == [IPV4, IPV6]
+    cluster.apply(
+        document(
+            "Node", name_of(1), {"bgp": {"ipv4Address": "10.77.0.1/16", "ipv6Address": "fd00:77::99/112"}}
+        )
+    )
+    await settled(cluster)
+    assert (parse_address("fd00:77::99"),) in [route.gateways for route in fib(cluster, 2).values()]
+    assert [event for _, event in there.journal if event.reason == "AddressMoved"] == [
+        Event("AddressMoved", "from fd00:77::1 to fd00:77::99")
+    ]
+    set_node(cluster, 1)
+    await settled(cluster)
+    assert families(cluster, 2) == [IPV4]
+    assert there.speakers == {IPV4: bird}
+    assert bird.established == 1
+
+
+@virtual(1)
+async def test_a_node_with_one_endpoint_of_two_is_down_altogether(cluster: SimCluster) -> None:
+    squatter = cluster.network.attach(parse_address("fd00:77::1"))
+    await pods(cluster, 1, "a")
+    set_node(cluster, 1, six=True)
+    await trio.sleep(1)
+    there = cluster.node(name_of(1))
+    assert there.notes == ("cannot listen on fd00:77::1: Address already in use",)
+    assert (there.speakers, there.links, there.fib.routes) == ({}, {}, {})
+    assert cluster.ill.keys() == {name_of(1)}
+    squatter.shut()
+    await trio.sleep(10)
+    assert there.speakers.keys() == {IPV4, IPV6}
+    assert not cluster.ill
+    assert len(there.fib.routes) == 2
+
+
+# --- other ----------------------------------------------------------------------------------------------------------
+
+
+@virtual(1)
+async def test_a_port_that_changes_moves_the_node(cluster: SimCluster) -> None:
+    cluster.apply(bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True, listenPort=1790))
+    set_node(cluster, 2)
+    await cluster.start(name_of(2))
+    await pods(cluster, 1, "a")
+    await settled(cluster)
+    assert {links.port for links in cluster.network.nodes.values()} == {1790}
+    assert cluster.node(name_of(2)).established == 1
+
+
+@virtual(2)
+async def test_sessions_are_events(cluster: SimCluster) -> None:
+    await trio.sleep(1)
+    await cluster.crash(name_of(2))
+    await trio.sleep(1)
+    assert [event for _, event in cluster.node(name_of(1)).journal] == [
+        Event("SessionUp", "Mesh_10_77_0_2"),
+        Event("SessionDown", "Mesh_10_77_0_2: Socket: Connection reset by peer", warning=True),
+    ]
+
+
+@virtual(1)
+async def test_what_is_not_followed_is_noted_and_an_event_once(cluster: SimCluster) -> None:
+    cluster.apply(
+        document("BGPPeer", "ghost", {"peerIP": "10.1.2.3", "asNumber": 65001, "filters": ["nobody"]})
+    )
+    await trio.sleep(1)
+    set_node(cluster, 2)
+    await trio.sleep(1)
+    there = cluster.node(name_of(1))
+    [note] = there.notes
+    assert "nobody" in note
+    assert [event for _, event in there.journal] == [Event("ConfigIgnored", note, warning=True)]
 
 
 def test_the_same_seed_is_the_same_run() -> None:
@@ -256,11 +410,11 @@ def test_the_same_seed_is_the_same_run() -> None:
 
         async def main() -> None:
             async with trio.open_nursery() as nursery:
-                cluster = SimCluster(nursery, 5, size=4)
+                cluster = mesh(nursery, 5, size=4)
                 for index in range(1, 5):
-                    cluster.set_node(index)
-                    await cluster.start(index)
-                    await cluster.add_pod(index)
+                    set_node(cluster, index)
+                    await cluster.start(name_of(index))
+                    await cluster.add_pod(name_of(index))
                 await settled(cluster)
                 found.extend(
                     (trio.current_time(), [list(fib(cluster, index).items()) for index in range(1, 5)])
