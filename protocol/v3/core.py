@@ -26,6 +26,7 @@ from protocol.v3.fields import (
     Port,
     PortOrZero,
     at_most,
+    is_address,
 )
 from protocol.v3.metadata import Resource
 
@@ -85,9 +86,11 @@ def _fill(instance: object, field: str, value: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class LoadBalancerIngress:
+    """``ip`` is whatever a controller wrote: a status is no reason to refuse a Service."""
+
     ignores: ClassVar[Container[str]] = ANYTHING
 
-    ip: IpAddress = ""
+    ip: str = ""
     hostname: str = ""
 
 
@@ -118,10 +121,10 @@ class Service(Resource):
 
     @property
     def load_balancer_ips(self) -> tuple[str, ...]:
-        """The addresses that somebody's load balancer controller gave it."""
+        """The addresses that somebody's load balancer controller gave it; what is none is not among them."""
         if self.status is None:
             return ()
-        return tuple(ingress.ip for ingress in self.status.load_balancer.ingress if ingress.ip)
+        return tuple(ingress.ip for ingress in self.status.load_balancer.ingress if is_address(ingress.ip))
 
 
 @attrs.frozen(kw_only=True)

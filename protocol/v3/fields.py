@@ -129,6 +129,14 @@ def as_address(text: str) -> Address:
         raise ValueError(f"{_shown(text)} is not an IP address") from None
 
 
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def as_interface_address(text: str) -> Address:
     """The address of ``10.0.0.1`` or ``10.0.0.1/16``."""
     try:

@@ -19,7 +19,7 @@ from protocol.v3 import selector
 from protocol.v3.bgp import AnyFilterRule, BGPConfiguration, BGPFilter, BGPPeer
 from protocol.v3.core import HEADLESS, EndpointSlice, Service
 from protocol.v3.felix import FelixConfiguration
-from protocol.v3.fields import Network, as_network
+from protocol.v3.fields import Network, as_network, is_address
 from protocol.v3.ippool import IPPool
 from protocol.v3.lint_facts import Cluster, Remark
 from protocol.v3.lint_peering import lint_peering
@@ -218,6 +218,12 @@ def _services(cluster: Cluster) -> Iterator[Remark]:
         elif services and name not in names:
             message = f"there is no Service {slice_.service} in namespace {name[0]}"
             yield Remark(index, ("metadata", "labels", "kubernetes.io/service-name"), message)
+    for index, service in services:
+        balancer = service.status.load_balancer.ingress if service.status is not None else ()
+        for at, ingress in enumerate(balancer):
+            if ingress.ip and not is_address(ingress.ip):
+                message = f"{ingress.ip!r} is no IP address: it is not announced. Write it without a length"
+                yield Remark(index, ("status", "loadBalancer", "ingress", at, "ip"), message)
     if not (spec.service_cluster_ips or spec.service_external_ips or spec.service_load_balancer_ips):
         return
     for index, service in services:

@@ -408,6 +408,20 @@ def test_services() -> None:
     )
 
 
+def test_a_load_balancers_status_is_no_reason_to_refuse_a_service() -> None:
+    text = (
+        SERVICES
+        + service("web", "clusterIP: 10.96.0.9").rstrip()
+        + ("\nstatus: {loadBalancer: {ingress: [{ip: 80.15.0.1/32}, {ip: 80.15.0.2}]}}\n")
+    )
+    said(
+        text,
+        "Service/web: status.loadBalancer.ingress[0].ip: '80.15.0.1/32' is no IP address: it is not announced",
+    )
+    [web] = [each for each in parse(text).resources if isinstance(each, Service)]
+    assert web.load_balancer_ips == ("80.15.0.2",)
+
+
 def test_services_and_pods_in_one_range() -> None:
     text = SERVICES + document("IPPool", "p", "cidr: 10.96.64.0/18")
     said(
