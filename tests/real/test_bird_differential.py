@@ -32,4 +32,5 @@ def test_real_daemons_know_what_emulated_ones_know(drawn: Drawn) -> None:
     assert PROGRAMS is not None
     resources = load(drawn.documents)
     assume(settles(configurations(resources, drawn.env)))
-    assert differences(resources, drawn.env, PROGRAMS) == []
+    found = differences(resources, drawn.env, PROGRAMS)
+    assert not found, "\n".join(found)

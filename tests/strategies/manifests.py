@@ -215,7 +215,7 @@ def _services(draw: st.DrawFn, cluster: _Cluster, configuration: dict[str, Any])
                 cluster.cidrs[family].append(cidrs[family])
     if draw(st.booleans()):
         configuration["serviceLoadBalancerAggregation"] = draw(st.sampled_from(("Enabled", "Disabled")))
-    documents = []
+    documents: list[Document] = []
     names = [each["metadata"]["name"] for each in cluster.nodes]
     for number in range(draw(st.integers(0, 2))):
         family = draw(st.sampled_from(cluster.families))
@@ -228,7 +228,7 @@ def _services(draw: st.DrawFn, cluster: _Cluster, configuration: dict[str, Any])
             "externalIPs": [_member(EXTERNAL[family], number + 1)],
             "ports": [{"port": 80}],
         }
-        service = {
+        service: Document = {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": f"service-{number}", "namespace": "default"},
@@ -243,7 +243,7 @@ def _services(draw: st.DrawFn, cluster: _Cluster, configuration: dict[str, Any])
             }
             for name in draw(st.lists(st.sampled_from(names), unique=True, max_size=2))
         ]
-        slice_ = {
+        slice_: Document = {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {

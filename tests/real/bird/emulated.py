@@ -77,10 +77,8 @@ async def _run(resources: Sequence[Resource], env: Mapping[str, str], seed: int,
         for name, node in host.nodes.items():
             found.felix[name] = dict(node.felix_routes)
             for family, speaker in node.speakers.items():
-                inspector = Inspector(speaker, node.fib, now=trio.current_time(), wall=wall())
-                ask = partial(
-                    birdc.answer, status=inspector.status(), routes=inspector.routes, fib=node.fib.routes
-                )
+                inspector = Inspector(speaker, now=trio.current_time(), wall=wall())
+                ask = partial(birdc.answer, status=inspector.status(), routes=inspector.routes)
                 found.routes[name, family] = read(ask("show route all"))
                 found.sessions[name, family] = read_sessions(ask("show protocols"))
         nursery.cancel_scope.cancel()
