@@ -34,6 +34,7 @@ from agents.speaker.decision import (
     PathKey,
     RouteSource,
     compare,
+    is_longer_way,
     reasons,
     select,
 )
@@ -127,10 +128,12 @@ class Rib:
             self.peers[peer] = None
         if attributes.med:
             self._meds = True
-        path = self._path(peer, path_id, attributes)
+        path: Path | None = None
         if peer.told_on:
+            path = self._path(peer, path_id, attributes)
             self._paths.append(((peer, path_id), prefixes, path))
         if len(prefixes) > 1 and best.keys().isdisjoint(prefixes):
+            path = path or self._path(peer, path_id, attributes)
             best.update(dict.fromkeys(prefixes, path))
             table.update(dict.fromkeys(prefixes, attributes))
             self._changes.append((prefixes, path))
@@ -139,21 +142,24 @@ class Rib:
             present = best.get(prefix)
             if present is None:
                 table[prefix] = attributes
-                best[prefix] = path
+                path = best[prefix] = path or self._path(peer, path_id, attributes)
                 self._changes.append(((prefix,), path))
                 continue
             if table.get(prefix) is attributes:
                 continue
             table[prefix] = attributes
-            if present.peer is peer and present.path_id == path_id:
-                self._unsure[prefix] = None  # the best route is another, and another may be better now
-                continue
-            outcome = UNDECIDED if self._meds else compare(path, present)
-            if outcome == BETTER:
-                best[prefix] = path
-                self._changes.append(((prefix,), path))
-            elif outcome == UNDECIDED:
-                self._unsure[prefix] = None
+            if self._meds or (present.peer is peer and present.path_id == path_id):
+                self._unsure[prefix] = (
+                    None  # no two paths decide it; or what was best changes, and another may be now
+                )
+            elif not is_longer_way(peer, attributes, present):
+                path = path or self._path(peer, path_id, attributes)
+                outcome = compare(path, present)
+                if outcome == BETTER:
+                    best[prefix] = path
+                    self._changes.append(((prefix,), path))
+                elif outcome == UNDECIDED:
+                    self._unsure[prefix] = None
 
     def withdraw(self, peer: Peer, prefixes: Iterable[Prefix], path_id: int = 0) -> None:
         """The neighbour has these no more. Prefixes that it never announced are nothing."""

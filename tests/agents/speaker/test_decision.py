@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from agents.speaker.decision import (
     WORSE,
     Path,
     compare,
+    is_longer_way,
     reasons,
     select,
 )
@@ -65,6 +67,18 @@ def test_every_step_decides(reason: str, better: Facts, worse: Facts) -> None:
         assert reasons(order) == [(winner, reason), (loser, reason)]
     assert short_cut(winner, loser) in (BETTER, UNDECIDED)
     assert short_cut(loser, winner) in (WORSE, UNDECIDED)
+
+
+def test_a_path_that_was_reflected_more_often_is_found_out_at_once() -> None:
+    reflected = {"originator_id": host(30), "cluster_list": (host(1),)}
+    best = path(20, reflected)
+    for more, outcome in (({}, True), ({"local_pref": 101}, False), ({"next_hop": host(51)}, False)):
+        new = path(10, {**reflected, "cluster_list": (host(2), host(1)), **more})
+        assert new.peer is not None
+        assert is_longer_way(new.peer, new.attributes, best) is outcome
+    other = path(10, {"peer_as": 1, **reflected, "cluster_list": (host(2), host(1))})
+    assert other.peer is not None
+    assert not is_longer_way(other.peer, other.attributes, best)
 
 
 def test_the_neighbour_address_decides_last() -> None:
@@ -140,6 +154,27 @@ def test_the_short_cut_agrees_with_the_process(paths: list[Path]) -> None:
         assert select(paths) == (new, new.hops)
     elif outcome == WORSE:
         assert select(paths) == (winner, hops)
+
+
+@pytest.mark.slow
+@given(paths=candidates(min_size=2), data=st.data())
+def test_a_longer_way_changes_nothing(paths: list[Path], data: st.DataObject) -> None:
+    """The best path again, reflected once more than it was, and by anybody; without MEDs, as the Rib asks it."""
+    plain = [path for path in paths if path.attributes.med is None]
+    *known, new = plain or [path(10, {}), path(11, {})]
+    if known:
+        winner, hops = select(known)
+        best = winner.through(hops)
+        reflected = attrs.evolve(
+            best.attributes,
+            originator_id=best.attributes.originator_id or host(1),
+            cluster_list=(host(77), *best.attributes.cluster_list),
+        )
+        said = data.draw(st.sampled_from((new.attributes, reflected)))
+        assert new.peer is not None
+        if is_longer_way(new.peer, said, best):
+            again = Path(new.peer, said, (said.next_hop,), best.preference)
+            assert select([*known, again]) == (winner, hops)
 
 
 @pytest.mark.slow
