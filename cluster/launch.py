@@ -24,8 +24,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -57,7 +56,7 @@ from cluster.memory import (
 )
 from cluster.plan import Machine, Plan, PlanError, make_plan
 from cluster.processes import CannotStart, Processes, ShardProcess
-from cluster.shard import Job, serve
+from cluster.shard import PROGRESS_INTERVAL, Job, serve
 from cluster.spec import Spec, SpecError, World, addresses_of, build, serves_workloads
 from cluster.topology import Topology, derive
 from cluster.workloads import claimed_blocks
@@ -97,6 +96,8 @@ class Interrupted(Exception):
 
 @attrs.frozen
 class Prepared:
+    """What is known before anything is started, and what is made of it."""
+
     spec: Spec
     world: World
     topology: Topology
@@ -104,6 +105,49 @@ class Prepared:
     endpoints: Endpoints
     env: Mapping[str, str]  # of calico-node, on all nodes
     warnings: tuple[str, ...]  # of what the manifests say and surely do not mean
+
+    def job(self, nodes: tuple[str, ...], progress_interval: float = PROGRESS_INTERVAL) -> Job:
+        return Job(
+            nodes=nodes,
+            endpoints=self.endpoints.table,
+            introduce=not self.endpoints.wide,
+            env=self.env,
+            timers=Timers(hold=self.spec.hold_time),
+            seed=self.spec.seed,
+            progress_interval=progress_interval,
+        )
+
+    def fill_store(self) -> MemoryStore:
+        store = MemoryStore(wall=time.time)
+        for resource in self.world.resources:
+            store.create(encode(resource))
+        spec = self.spec
+        if spec.blocks_per_node > 1:
+            pools = [pool for pool in self.world.of_kind(IPPool) if serves_workloads(pool)]
+            for document in claimed_blocks(self.world.nodes, pools, spec.blocks_per_node, now=time.time()):
+                store.create(document)
+        return store
+
+    def coordinator(
+        self,
+        store: MemoryStore,
+        shards: Sequence[ShardProcess],
+        *,
+        clock: Callable[[], float],
+        shard_lost: Callable[[ShardProcess], None],
+    ) -> Coordinator:
+        return Coordinator(
+            name=self.spec.name,
+            pid=os.getpid(),
+            topology=self.topology,
+            store=store,
+            shards=shards,
+            endpoints=self.endpoints,
+            env=self.env,
+            pods_per_node=self.spec.pods_per_node,
+            clock=clock,
+            shard_lost=shard_lost,
+        )
 
 
 def prepare(spec: Spec) -> Prepared:
@@ -209,26 +253,18 @@ def launch(
         Refused: a process could not be made, or a node's port was taken after all.
     """
     gc.disable()  # what is made from here on is meant to stay
-    job = partial(
-        Job,
-        endpoints=prepared.endpoints.table,
-        introduce=not prepared.endpoints.wide,
-        env=prepared.env,
-        timers=Timers(hold=prepared.spec.hold_time),
-        seed=prepared.spec.seed,
-    )
     shards = prepared.plan.shards
     not_ours = ended_children_seconds()  # the set-up's, when ./run did one before it became this program
 
     def serve_shard(index: int, stream: socket.socket) -> None:
-        serve(job(nodes=shards[index]), stream)
+        serve(prepared.job(shards[index]), stream)
 
     screen.line(header(prepared.plan))
     gc.freeze()  # so that no collection in a shard touches, and copies, what is shared
     try:
         with Processes(shards, serve_shard) as processes:
             # After the fork: no shard looks into the store, and what they inherited of it would be memory for nothing.
-            store = _fill_store(prepared)
+            store = prepared.fill_store()
             gc.set_threshold(GC_THRESHOLD)
             gc.enable()
             run = _Run(prepared, store, processes, screen, run_file, born, not_ours, settled, serving)
@@ -237,18 +273,6 @@ def launch(
         raise Refused(str(error)) from None
     assert run.outcome is not None
     return run.outcome
-
-
-def _fill_store(prepared: Prepared) -> MemoryStore:
-    store = MemoryStore(wall=time.time)
-    for resource in prepared.world.resources:
-        store.create(encode(resource))
-    spec = prepared.spec
-    if spec.blocks_per_node > 1:
-        pools = [pool for pool in prepared.world.of_kind(IPPool) if serves_workloads(pool)]
-        for document in claimed_blocks(prepared.world.nodes, pools, spec.blocks_per_node, now=time.time()):
-            store.create(document)
-    return store
 
 
 @attrs.define
@@ -272,15 +296,9 @@ class _Run:
     served: trio.Event = attrs.field(factory=trio.Event)
 
     async def main(self) -> None:
-        coordinator = Coordinator(
-            name=self.prepared.spec.name,
-            pid=os.getpid(),
-            topology=self.prepared.topology,
-            store=self.store,
-            shards=self.processes.shards,
-            endpoints=self.prepared.endpoints,
-            env=self.prepared.env,
-            pods_per_node=self.prepared.spec.pods_per_node,
+        coordinator = self.prepared.coordinator(
+            self.store,
+            self.processes.shards,
             clock=self.clock,
             shard_lost=lambda shard: self.screen.line(lost_line(_lost(shard))),
         )
