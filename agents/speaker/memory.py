@@ -48,7 +48,7 @@ class MemoryLink(Link):
         self.in_flight = 0  # bytes sent and not yet taken
 
     def reaches(self, other: MemoryLink) -> bool:
-        """Not so the listener's part of the handshake, which has the TTL 255 as BIRD's: that suffices for everybody."""
+        """Nothing is asked of the handshake: whoever asks for a TTL does so when it is over."""
         return (self.options.ttl or _SYSTEM_TTL) >= other.options.min_ttl
 
 

@@ -33,7 +33,7 @@ import trio
 
 from agents.speaker.config import DEFAULT_PORT
 from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions, NoEndpoint
-from agents.speaker.tcp_options import LISTENER_TTL, can_sign, lacks, real_port, set_key, set_options
+from agents.speaker.tcp_options import after_handshake, before_handshake, can_sign, lacks, real_port, set_key
 from protocol.prefix import Address
 
 Endpoint = tuple[str, int]
@@ -143,7 +143,6 @@ class TcpLinks:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # What it accepts inherits this.
             self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._listener.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, LISTENER_TTL)
             self._listener.bind((self._host, where))
             self._listener.listen(BACKLOG)
             self._poller = select.epoll()
@@ -323,7 +322,7 @@ class TcpLinks:
             sock.setblocking(False)
             node = self._network.node_at.get(host, Address(b""))
             link = TcpLink(node, sock, connecting=False)
-            if not self._network.introduce and self._prepare(link, accepted=True):
+            if not self._network.introduce and not self._accepts(link):
                 sock.close()
                 continue
             self._links[sock.fileno()] = link
@@ -349,7 +348,7 @@ class TcpLinks:
         port = int.from_bytes(link.introduction[size : size + 2], "big")
         rest = bytes(link.introduction[size + 2 :])
         link.remote = Address(bytes(link.introduction[:size]))
-        if port != self._port or self._prepare(link, accepted=True):
+        if port != self._port or not self._accepts(link):
             self._drop(link)
             return
         link.introduction = None
@@ -369,21 +368,29 @@ class TcpLinks:
                 return
             self._connect(self._dials.popleft())
 
-    def _prepare(self, link: TcpLink, *, accepted: bool) -> str:
-        """Give a connection what its neighbour's options say. Returns why that cannot be."""
-        refused = self._refused.get(link.remote, "")
+    def _accepts(self, link: TcpLink) -> bool:
+        """Give an accepted connection what its neighbour's options say, if that can be had."""
+        if link.remote in self._refused:
+            return False
         options = self._options.get(link.remote, PLAIN)
-        if refused or (options is PLAIN and not accepted):
-            return refused
-        host, _ = self._network.endpoints.get(link.remote, ("", 0))
-        return set_options(link.sock, options, host, accepted=accepted)
+        if options is not PLAIN:
+            after_handshake(link.sock, options)
+        return True
 
     def _connect(self, link: TcpLink) -> None:
         endpoint = self._network.endpoints.get(link.remote)
-        link.error = "No route to host" if endpoint is None else self._prepare(link, accepted=False)
+        link.error = "No route to host" if endpoint is None else self._refused.get(link.remote, "")
         if endpoint is None or link.error:
             self._fail_dial(link)
             return
+        options = self._options.get(link.remote, PLAIN)
+        if options is not PLAIN:
+            try:
+                before_handshake(link.sock, options, endpoint[0])
+            except OSError as error:
+                link.error = os.strerror(error.errno or 0)
+                self._fail_dial(link)
+                return
         sock = link.sock
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._network.introduce:
@@ -432,6 +439,9 @@ class TcpLinks:
 
     def _is_connected(self, link: TcpLink, events: list[LinkEvent]) -> None:
         link.connecting = False
+        options = self._options.get(link.remote, PLAIN)
+        if options is not PLAIN:
+            after_handshake(link.sock, options)
         if self._network.introduce:
             self.send(link, self._address + link.port.to_bytes(2, "big"))
         events.append((link, LinkChange.CONNECTED))

@@ -1,14 +1,14 @@
 """What a kernel is asked for beside the connection itself: ports, TCP MD5 signatures, TTLs.
 
-Owns the arithmetic of ports and the socket options of ``LinkOptions``, set as BIRD 1.6 sets them: the listener sends a TTL of
-255 and takes anything, a connection has what its neighbour's options say, an accepted one got its key by the handshake.
+Owns the arithmetic of ports and the socket options of ``LinkOptions``, set when BIRD 1.6 sets them: keys and the TTL that is
+sent before the handshake, the TTL that is asked for after it, since a listener answers everybody alike. (BIRD's listener
+does so with 255, ours with the system's TTL; nobody looks at it.)
 
 Follows RFC 2385 (signatures), RFC 5082 (TTL), tcp(7) and ip(7) of Linux. Left out: TCP-AO, of which BIRD 1.6 knows nothing.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import sys
@@ -20,9 +20,6 @@ from agents.speaker.links import LinkOptions
 _IP_MINTTL = 21
 _TCP_MD5SIG = 14
 _TCP_MD5SIG_MAXKEYLEN = 80
-
-LISTENER_TTL = 255
-_SYSTEM_TTL = -1
 
 
 def real_port(base: int, port: int) -> int:
@@ -48,17 +45,20 @@ def set_key(sock: socket.socket, host: str, password: str) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_MD5SIG, there + signature)  # struct tcp_md5sig
 
 
-def set_options(sock: socket.socket, options: LinkOptions, host: str, *, accepted: bool) -> str:
-    """Give a connection with ``host`` what the options say. Returns why that cannot be."""
-    try:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, options.ttl or _SYSTEM_TTL)
-        if options.min_ttl:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, options.min_ttl)
-        if options.password is not None and not accepted:
-            set_key(sock, host, options.password)
-    except OSError as error:
-        return os.strerror(error.errno or 0)
-    return ""
+def before_handshake(sock: socket.socket, options: LinkOptions, host: str) -> None:
+    """What a dial to ``host`` needs from its first packet on. Raises OSError."""
+    if options.ttl is not None:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, options.ttl)
+    if options.password is not None:
+        set_key(sock, host, options.password)
+
+
+def after_handshake(sock: socket.socket, options: LinkOptions) -> None:
+    """What a connection needs from then on; its key it has. Raises OSError."""
+    if options.ttl is not None:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, options.ttl)
+    if options.min_ttl:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, options.min_ttl)
 
 
 def lacks(options: LinkOptions, *, one_address: bool, signs: bool) -> str:
