@@ -178,6 +178,8 @@ class Shard:
                 return self._birdc(self._node(name), family, command)
             case "node_status", [str(name)]:
                 node = self._node(name)
+                if node.down:
+                    raise NotFound(f"Calico process is not running: {_why_down(node)}")
                 return [
                     row for family in node.speakers for row in peer_rows(self._inspect(node, family).status())
                 ]
@@ -242,7 +244,7 @@ class Shard:
     def _inspect(self, node: Node, family: int) -> Inspector:
         speaker = node.speakers.get(family)
         if speaker is None:
-            why = "; ".join(node.down.values()) or f"the node has no IPv{4 if family == IPV4 else 6} address"
+            why = _why_down(node) or f"the node has no IPv{4 if family == IPV4 else 6} address"
             raise NotFound(f"BIRD is not running on {node.name}: {why}")
         return Inspector(speaker, now=trio.current_time(), wall=time.time())
 
@@ -265,3 +267,7 @@ class Shard:
             routes=sum(len(node.fib.routes) for node in nodes),
             version=sum(node.fib.version for node in nodes),
         )
+
+
+def _why_down(node: Node) -> str:
+    return "; ".join(node.down.values())

@@ -118,6 +118,7 @@ def test_a_node_that_cannot_listen_is_down_and_tries_again(start: Start, tmp_pat
         why = f"cannot listen on 10.77.0.200 (127.77.0.200:{port}): Address already in use"
         assert f"note      {why} (late)\n" in status
         assert f"NodeDown  {why}\n" in done(up, "events", "late")
+        assert up.ask("node", "status", "late").stderr == f"tortie: Calico process is not running: {why}\n"
         assert "not running on late" in up.ask("birdc", "late", "show", "status").stderr
         converged(up, 2)
     assert "nodes     3/3 up\n" in converged(up, 3)
