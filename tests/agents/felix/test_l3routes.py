@@ -14,7 +14,7 @@ from agents.dataplane.fib import Routes
 from agents.felix.l3routes import PACE, L3Routes
 from agents.felix.pools import clusterwide
 from agents.syncer import View
-from protocol.prefix import format_address, format_prefix
+from protocol.prefix import format_address, format_prefix, parse_prefix
 from protocol.sync.messages import Deltas, InSync, Snapshot
 from protocol.v3.codec import encode
 from protocol.v3.ippool import IPPool
@@ -123,6 +123,7 @@ def test_a_tunnel_that_is_switched_off(modes: Any, switch: str) -> None:
     on: dict[str, Any] = {switch: True}
     assert routes("ant", *resources, felix(**off)) == {}
     assert routes("ant", *resources, felix(**off), felix("node.ant", **on))
+    assert routes("ant", *resources, felix(**off), felix("node.ant", program_cluster_routes="Enabled")) == {}
 
 
 def test_vxlan_needs_both_ends() -> None:
@@ -189,12 +190,22 @@ def test_routes_are_the_same_object_until_a_claim_moves() -> None:
     l3 = L3Routes(seen, Routes())
     l3.refresh(0)
     before = l3.of("ant")
-    own, borrowed = endpoint("x", "bee", "192.168.2.7/32"), endpoint("y", "cat", "192.168.2.9/32")
-    for number, (resource, moves) in enumerate([(own, False), (borrowed, True)], 100):
+    steps: list[tuple[Resource, bool]] = [
+        (endpoint("x", "bee", "192.168.2.7/32"), False),  # in a block of its own node
+        (node("bee", 2, tunnels=False), False),  # no VXLAN here
+        (node("bee", 5, tunnels=False), True),
+        (node("dog", 4, tunnels=False), False),  # it claims nothing
+        (endpoint("y", "cat", "192.168.2.9/32"), True),
+        (endpoint("y", "cat", "192.168.2.10/32"), True),
+    ]
+    for number, (resource, moves) in enumerate(steps, 100):
         seen.apply(Deltas(number, tuple(map(encode, numbered([resource], number))), ()))
         assert l3.of("ant") is before, "nobody has looked yet"
         l3.refresh(number)
         assert (l3.of("ant") is not before) is moves
+        before = l3.of("ant")
+    assert parse_prefix("192.168.2.10/32") in before
+    assert parse_prefix("192.168.2.9/32") not in before
 
 
 def test_nobody_looks_twice_in_a_moment() -> None:
