@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _STATES = ("confirmed", "pending", "pendingDeletion", "")
-_ENVIRONMENT = ("CALICO_ROUTER_ID", "CALICO_ADVERTISE_CLUSTER_IPS")
+_ENVIRONMENT = ("CALICO_ROUTER_ID", "CALICO_ADVERTISE_CLUSTER_IPS", "NAMESPACE")
 
 
 class _Pair(click.ParamType[tuple[str, str]]):
@@ -42,7 +42,7 @@ class _Pair(click.ParamType[tuple[str, str]]):
         if not equals:
             self.fail(f"{value!r} is not {self.name}", param, ctx)
         if self._keys and left not in self._keys:
-            self.fail(f"{left}: confd reads {' and '.join(self._keys)} only", param, ctx)
+            self.fail(f"{left}: confd reads {', '.join(self._keys)} only", param, ctx)
         if self._values and right not in self._values:
             known = ", ".join(repr(each) for each in self._values)
             self.fail(f"{value!r}: the state is one of {known}", param, ctx)

@@ -5,7 +5,7 @@ Owns ``manifests``. What is drawn is valid: the loader takes it. One Ethernet, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -23,6 +23,12 @@ SERVICES = {4: "10.96.0.0/24", 6: "fd96::/120"}
 EXTERNAL = {4: "198.51.100.0/28", 6: "fd51::/124"}
 BALANCER = {4: "203.0.113.0/28", 6: "fd52::/124"}
 COMMUNITIES = ("64512:7", "64512:8", "64512:7:9")
+SECRET: Document = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "bgp", "namespace": "kube-system"},
+    "stringData": {"password": "open sesame"},
+}
 RACKS = {"a": 65001, "b": 65002}
 
 
@@ -82,7 +88,7 @@ def manifests(draw: st.DrawFn) -> Drawn:
     documents: list[Document] = []
     configuration: dict[str, Any] = {}
     shape = draw(st.sampled_from(("mesh", "reflectors", "racks", "free")))
-    hosts = draw(st.lists(st.sampled_from(HOSTS), min_size=2, max_size=5, unique=True))
+    hosts = draw(st.lists(st.sampled_from(HOSTS), min_size=2, max_size=6, unique=True))
     for number, host in enumerate(hosts):
         cluster.nodes.append(_node(draw, cluster, shape, number, host))
     documents += cluster.nodes
@@ -108,9 +114,13 @@ def manifests(draw: st.DrawFn) -> Drawn:
     if draw(st.integers(0, 4)) == 0:
         configuration["programClusterRoutes"] = draw(st.sampled_from(("Disabled", "EnabledNoEncapOnly")))
     documents.append(document("BGPConfiguration", "default", configuration))
+    documents.append(SECRET)
     if draw(st.integers(0, 4)) == 0:
         name = draw(st.sampled_from([each["metadata"]["name"] for each in cluster.nodes]))
-        documents.append(document("BGPConfiguration", f"node.{name}", {"listenPort": 1791}))
+        own: dict[str, Any] = draw(st.sampled_from(({"listenPort": 1791}, {})))
+        if not own:
+            own["prefixAdvertisements"] = draw(_advertisements(cluster, ("64512:1", "64512:1:1")))
+        documents.append(document("BGPConfiguration", f"node.{name}", own))
     env = {"CALICO_ROUTER_ID": "hash"} if 4 not in families or draw(st.integers(0, 5)) == 0 else {}
     return Drawn(tuple(documents), env)
 
@@ -131,6 +141,8 @@ def _node(draw: st.DrawFn, cluster: _Cluster, shape: str, number: int, host: int
         labels["reflector"] = "true"
     if shape != "reflectors":
         labels["rack"] = draw(st.sampled_from(sorted(RACKS)))
+    if draw(st.integers(0, 5)) == 0:
+        labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "true"
     if shape == "racks":
         bgp["asNumber"] = RACKS[labels["rack"]]
     elif shape == "mesh" and draw(st.integers(0, 3)) == 0:
@@ -264,9 +276,11 @@ def _member(cidr: str, offset: int) -> str:
     return host_of(family, cidr, offset).partition("/")[0]
 
 
-def _advertisements(cluster: _Cluster) -> st.SearchStrategy[list[dict[str, Any]]]:
+def _advertisements(
+    cluster: _Cluster, communities: Sequence[str] = (*COMMUNITIES, "named")
+) -> st.SearchStrategy[list[dict[str, Any]]]:
     cidrs = [cidr for family in cluster.families for cidr in cluster.cidrs[family]]
-    values = st.lists(st.sampled_from((*COMMUNITIES, "named")), min_size=1, max_size=3)
+    values = st.lists(st.sampled_from(communities), min_size=1, max_size=3)
     one = st.fixed_dictionaries({"cidr": st.sampled_from(cidrs), "communities": values})
     return st.lists(one, min_size=1, max_size=2, unique_by=lambda each: each["cidr"])
 
@@ -414,7 +428,11 @@ def _session_options(draw: st.DrawFn, cluster: _Cluster, spec: Mapping[str, Any]
         options["keepaliveTime"] = "7s"
     if some(9):
         options["ttlSecurity"] = draw(st.integers(0, 3))
+    if some(9):
+        options["password"] = {"secretKeyRef": {"name": "bgp", "key": "password"}}
     if "peerIP" in spec:
+        if some(5):
+            options["reachableBy"] = spec["peerIP"]
         if some(5):
             options["numAllowedLocalASNumbers"] = draw(st.integers(1, 2))
         if some(7):

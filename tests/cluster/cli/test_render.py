@@ -174,7 +174,7 @@ def test_bad_manifests_are_all_named_and_nothing_is_written(tmp_path: Path) -> N
         (["--out", "x", "--affinity", "10.4.0.0/26=mine"], "the state is one of 'confirmed', 'pending'"),
         (["--out", "x", "--affinity", "10.4.0.1/26=confirmed"], "has host bits set"),
         (["--out", "x", "--env", "CALICO_ROUTER_ID"], "is not K=V"),
-        (["--out", "x", "--env", "HOME=/"], "confd reads CALICO_ROUTER_ID and"),
+        (["--out", "x", "--env", "HOME=/"], "confd reads CALICO_ROUTER_ID, "),
         ([], "Missing option '--out'"),
     ],
 )
