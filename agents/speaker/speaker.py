@@ -1,21 +1,23 @@
-"""The BGP speaker of one node: all of its sessions and routes, with no socket and no clock.
+"""The BGP speaker of one node and address family: all of its sessions and routes, with no socket and no clock.
 
 Owns the peers, the Rib and the update groups, and couples them. One function per arrow:
 
-    bytes ─ Session ─ UPDATE ─ policy.admit ─ Adj-RIB-In ─ decision ─ Loc-RIB ─┬─ Fib (BIRD's kernel protocol)
-                                                                               └─ UpdateGroup ─ Adj-RIB-Out ─ bytes
+    bytes ─ Session ─ UPDATE ─ ImportPolicy ─ Adj-RIB-In ─ decision ─ Loc-RIB ─┬─ KernelExport ─ Fib
+                                                                               └─ Exports ─ Adj-RIB-Out ─ bytes
 
 The shell (``agent``) waits for its Links, hands every event of a batch to ``handle``, and then does what ``take_effects``
 returns: dial, send, close. A batch is decided once: however many neighbours spoke, each changed prefix is exported once and
 each neighbour is written to once.
 
-Configuration is declarative: ``configure`` and ``set_workloads`` take everything there is, the difference is found here. A peer
-whose stanza changed restarts; a changed export policy only re-tells.
+Configuration is declarative: ``configure`` and ``set_kernel`` take everything there is, the difference is found here, and each
+difference takes the shortest way. A peer whose session is another one restarts; one with new import filters is asked for
+its routes again (RFC 2918); new export filters, or another policy, tell again what differs; another kernel policy programs
+again. ``reload``, ``disable``, ``enable`` and ``restart`` are an operator's (``birdc_control``).
 
 Timers are one heap, with one live entry a session. It is looked at when it is due and put back at the session's real next
 deadline, so a message that moves the hold timer costs nothing; an entry that is not the session's ``call_at`` is void.
 
-Left out: graceful restart, BGPFilter, recursive next hops.
+Left out: keeping a neighbour's routes while it restarts (RFC 4724's helper): its routes go with its session.
 """
 
 from __future__ import annotations
@@ -100,7 +102,6 @@ class Speaker:
         if _identity(config) != _identity(old):
             for peer in list(self.peers.values()):
                 self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
-            self._imports.clear()
             self._become(config)
         self._set_peers(config, now)
         self._exports.reconfigured(config.policy, self.peers.values())
@@ -228,6 +229,7 @@ class Speaker:
     # --- peers ------------------------------------------------------------------------------------------------------
 
     def _set_peers(self, config: SpeakerConfig, now: float) -> None:
+        self._imports.clear()  # of filters that may be no more
         stanzas = {stanza.name: stanza for stanza in config.peers}
         for name, peer in list(self.peers.items()):
             stanza = stanzas.get(name)
@@ -284,8 +286,8 @@ class Speaker:
     def _import_policy(self, stanza: PeerConfig) -> ImportPolicy:
         """One for all neighbours that it treats alike."""
         key = (
-            stanza.local_as, stanza.peer_as, stanza.allow_local_as, stanza.rr_client, stanza.cluster_id,
-            stanza.import_filters,
+            stanza.local_as, stanza.peer_as, stanza.local_address, stanza.allow_local_as, stanza.rr_client,
+            stanza.cluster_id, stanza.import_filters,
         )  # fmt: skip
         policy = self._imports.get(key)
         if policy is None:

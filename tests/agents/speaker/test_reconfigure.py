@@ -350,6 +350,18 @@ def test_a_neighbour_without_add_path_is_told_the_best_alone() -> None:
     assert fib(net, 5)[block(50)] == fib(net, 4)[block(50)] == via((host(3),))
 
 
+def test_reflectors_of_one_cluster_do_not_pass_on_each_others_clients() -> None:
+    """1 and 2 have one cluster ID and no client in common; as BIRD, they hear each other's routes, and keep them."""
+    net = SpeakerNet()
+    for number, client in ((1, 3), (2, 4)):
+        to_client = peer_config(number, client, cluster_id=host(99))
+        net.add(speaker_config(number, [to_client, peer_config(number, 3 - number)], blocks=[block(number)]))
+        net.add(speaker_config(client, [peer_config(client, number)], blocks=[block(client)]))
+    net.settle(6)
+    assert fib(net, 2).keys() == {block(number) for number in (1, 2, 3, 4)}
+    assert fib(net, 4).keys() == {block(number) for number in (1, 2, 4)}
+
+
 def test_a_path_id_where_none_was_agreed_ends_the_session() -> None:
     net = SpeakerNet()
     for number in (1, 2):
