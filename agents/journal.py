@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-REMEMBERED = 100
-"""Warnings, and as many other events."""
+REMEMBERED = 50
+"""Warnings, and as many other events: 10 KB a node."""
 
 
 class Event(NamedTuple):
