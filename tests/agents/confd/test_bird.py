@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+import yaml
+from hypothesis import given, settings
 
 from agents.confd.bird import files
 from agents.confd.bird_filters import calls, definitions, function_name, statement
+from agents.confd.derive import Confd
+from agents.confd.still import StillView
 from agents.speaker.config import (
     Block,
     Debug,
@@ -25,6 +30,7 @@ from agents.speaker.config import (
     PrefixCommunities,
     SpeakerConfig,
     StaticRoute,
+    Timers,
 )
 from bench import bird16
 from protocol.prefix import IPV4, IPV6, Address, parse_address, parse_prefix
@@ -39,7 +45,10 @@ from protocol.v3.bgp import (
     PrependASPath,
     SetPriority,
 )
+from protocol.v3.loader import parse
+from protocol.v3.node import Node
 from tests.conftest import Golden
+from tests.strategies.manifests import Drawn, manifests
 
 OWN = parse_address("172.20.0.11")
 BIRD = bird16.find()
@@ -434,3 +443,19 @@ def test_bird_as_it_was_released_knows_no_tunnels(tmp_path: Path) -> None:
     """The one thing in the files that is the fork's."""
     kernel = KernelPolicy(pools=(KernelPool(cidr=parse_prefix("10.4.0.0/16"), routes=PoolRoutes.TUNNEL),))
     assert "bird_ipam.cfg" in accepted(tmp_path, config(kernel=kernel))
+
+
+@needs_bird16
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(manifests())
+def test_bird_takes_whatever_confd_makes_of_resources(drawn: Drawn) -> None:
+    """Of all that uses no word of the fork: nothing that is drawn makes BIRD program tunnels."""
+    resources = parse(yaml.safe_dump_all(drawn.documents)).resources
+    confd = Confd(StillView(resources), Timers(), env=drawn.env)
+    with tempfile.TemporaryDirectory() as place:
+        for node in (each.metadata.name for each in resources if isinstance(each, Node)):
+            for family in (IPV4, IPV6):
+                one = confd.derive(node, family)
+                assert one is not None
+                assert accepted(Path(place), one) == ""
