@@ -8,7 +8,8 @@ to other nodes (``l3routes``) are told to other ASes.
 The law of Felix holds: the result depends on the endpoints that exist, never on the order in which they came. Where
 two endpoints claim one address the first by name has it, until it goes.
 
-Left out: elevated priority during live migration.
+Left out: metrics. A route's priority is taken to be the normal one of BGPConfiguration: FelixConfiguration's own, which
+ought to be the same number, and the elevated one during live migration do not show.
 
 Follows felix/dataplane/linux/endpoint_mgr.go and routetable.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from agents.dataplane.fib import BLACKHOLE, FibRoute, device, via
+from agents.dataplane.fib import BLACKHOLE, TUNL0, UNREACHABLE, VXLAN, FibRoute, device, via
 from protocol.prefix import IPV4, IPV6, Address, Prefix, make_prefix, network_address
 
 
@@ -23,14 +23,18 @@ def prefixes(draw: st.DrawFn, *, host: bool = False) -> Prefix:
 
 
 def bird_routes() -> st.SearchStrategy[FibRoute]:
-    gateways = st.lists(st.integers(1, 5), min_size=1, max_size=3, unique=True)
-    return st.one_of(
-        st.just(BLACKHOLE),
-        gateways.map(lambda hosts: via(tuple(Address(bytes((10, 77, 0, host))) for host in hosts))),
+    gateways = st.lists(
+        st.integers(1, 5).map(lambda host: Address(bytes((10, 77, 0, host)))),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    )
+    return st.sampled_from((BLACKHOLE, UNREACHABLE)) | st.builds(
+        via, gateways.map(tuple), st.sampled_from(("", "", TUNL0))
     )
 
 
 def felix_tables() -> st.SearchStrategy[dict[Prefix, FibRoute]]:
-    return st.dictionaries(
-        prefixes(), st.sampled_from("abc").map(lambda name: device(f"cali{name}")), max_size=6
-    )
+    tunnel = via((Address(bytes((192, 168, 9, 1))),), VXLAN[IPV4])
+    routes = st.sampled_from((*(device(f"cali{name}") for name in "abc"), BLACKHOLE, tunnel))
+    return st.dictionaries(prefixes(), routes, max_size=6)

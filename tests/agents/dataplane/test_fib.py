@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from agents.dataplane.fib import BLACKHOLE, Fib, FibRoute, Routes, device, via
+from agents.dataplane.fib import BLACKHOLE, TUNL0, Fib, FibRoute, Routes, device, via
 from protocol.prefix import Address, Prefix, format_address, format_prefix, parse_address, parse_prefix
 from tests.strategies.dataplane import addresses, bird_routes, felix_tables, prefixes
 
@@ -130,3 +130,6 @@ def test_equal_gateways_are_one_route_in_any_order(hosts: list[int]) -> None:
     assert all(route is orders[0] for route in orders)
     assert orders[0] == via(tuple(gateways))
     assert orders[0].gateways == tuple(sorted(gateways))
+    tunnel = routes.via(tuple(gateways), TUNL0)
+    assert tunnel is routes.via(tuple(reversed(gateways)), TUNL0)
+    assert tunnel == via(tuple(gateways), TUNL0) != orders[0]
