@@ -1,6 +1,7 @@
 """Whole clusters as documents, with everything that decides a route drawn at random and little of each, so that it collides.
 
-Owns ``manifests``. What is drawn is valid: the loader takes it. One Ethernet, nodes of either family or both.
+Owns ``manifests``. What is drawn is valid: the loader takes it. One Ethernet, nodes of either family or both, and sometimes
+a router that is none of Calico's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tests.strategies.clusters import Document, document
 GLOBAL_AS = 64512
 HOSTS = (2, 3, 9, 10, 11, 100, 101)
 """Their order as text is not their order as numbers."""
+ROUTER = 250
 POOLS = {4: ("10.128.0.0/24", "10.129.0.0/24", "10.130.0.0/24"), 6: ("fd80:1::/120", "fd80:2::/120")}
 BLOCK_SIZE = {4: 28, 6: 124}
 SERVICES = {4: "10.96.0.0/24", 6: "fd96::/120"}
@@ -101,6 +103,8 @@ def manifests(draw: st.DrawFn) -> Drawn:
         configuration["communities"] = [{"name": "named", "value": "64512:99"}]
     documents += _filters(draw, cluster)
     documents += _peers(draw, cluster, shape)
+    if draw(st.integers(0, 2)) == 0:
+        documents += _router(draw, cluster)
     # Reflectors are not in the mesh; any other BGPPeer would be a second stanza for a neighbour, which never settles.
     configuration["nodeToNodeMeshEnabled"] = shape == "mesh" or (
         shape == "reflectors" and draw(st.booleans())
@@ -380,6 +384,44 @@ def _peers(draw: st.DrawFn, cluster: _Cluster, shape: str) -> list[Document]:
     for number, spec in enumerate(specs):
         documents.append(
             document("BGPPeer", f"peering-{number}", {**spec, **draw(_session_options(cluster, spec))})
+        )
+    return documents
+
+
+def _router(draw: st.DrawFn, cluster: _Cluster) -> list[Document]:
+    """One outside the cluster, and the BGPPeers of those that know it."""
+    as_number = draw(st.sampled_from((65100, GLOBAL_AS)))
+    announced = {4: ("0.0.0.0/0", "192.0.2.0/25", POOLS[4][0]), 6: ("::/0", "2001:db8::/64", POOLS[6][0])}
+    neighbor: dict[str, Any] = {"nodeSelector": "all()"}
+    if draw(st.integers(0, 3)) == 0:
+        neighbor["nextHopSelf"] = True
+    if as_number == GLOBAL_AS and draw(st.booleans()):
+        neighbor["routeReflectorClient"] = True
+    spec: dict[str, Any] = {
+        "addresses": [address(family, ROUTER) for family in cluster.families],
+        "asNumber": as_number,
+        "announce": [
+            cidr
+            for family in cluster.families
+            for cidr in draw(st.lists(st.sampled_from(announced[family]), unique=True))
+        ],
+        "neighbors": [neighbor],
+        "addPath": draw(st.booleans()),
+    }
+    if "routeReflectorClient" in neighbor:
+        spec["routeReflectorClusterID"] = "244.0.0.9"
+    router: Document = {
+        "apiVersion": "lab.tortie/v1",
+        "kind": "Router",
+        "metadata": {"name": "router"},
+        "spec": spec,
+    }
+    documents = [router]
+    whose = draw(st.sampled_from(({}, {"nodeSelector": "all()"}, {"node": "node-1"})))
+    for family in cluster.families:
+        peer = {"peerIP": address(family, ROUTER).partition("/")[0], "asNumber": as_number, **whose}
+        documents.append(
+            document("BGPPeer", f"uplink-{family}", {**peer, **draw(_session_options(cluster, peer))})
         )
     return documents
 

@@ -23,12 +23,14 @@ from agents.confd.still import StillView
 from agents.dataplane.fib import FibRoute, RouteKind
 from agents.speaker.config import PeerConfig, SpeakerConfig, Timers
 from protocol.prefix import IPV4, IPV6, Address, Prefix, family_of, format_address, format_prefix
+from protocol.v3.lab import Router
 from protocol.v3.loader import parse
 from protocol.v3.metadata import Resource
 from protocol.v3.node import Node
 from tests.real.bird.daemons import Daemon, Flock
 from tests.real.bird.emulated import Emulation, emulate
 from tests.real.bird.namespaces import LEG, Wire
+from tests.real.bird.router import router_files
 
 HURRIED = Timers(connect_delay=1, connect_retry=1, error_wait_min=1, error_wait_max=2)
 """BIRD's shortest, for the real daemons."""
@@ -46,7 +48,7 @@ def load(documents: Sequence[Mapping[str, Any]]) -> tuple[Resource, ...]:
 
 def configurations(resources: Sequence[Resource], env: Mapping[str, str]) -> dict[Daemon, SpeakerConfig]:
     """What each daemon that works is told."""
-    names = sorted(node.metadata.name for node in resources if isinstance(node, Node))
+    names = sorted(node.metadata.name for node in resources if isinstance(node, Node | Router))
     confd = Confd(StillView(resources), HURRIED, env=env)
     found = ((name, family, confd.derive(name, family)) for name in names for family in (IPV4, IPV6))
     return {(name, family): config for name, family, config in found if config is not None and config.enabled}
@@ -84,8 +86,12 @@ def differences(
             own = [configs[name, family] for family in (IPV4, IPV6) if (name, family) in configs]
             routes = emulation.felix[name]
             wire.lay(name, _addresses(own), sorted(_devices(routes)), list(_kernel_routes(routes, own)))
-        with Flock(wire, programs, {daemon: files(config) for daemon, config in configs.items()}) as flock:
+        with Flock(wire, programs, {daemon: _files(config) for daemon, config in configs.items()}) as flock:
             return _until_equal(flock, list(configs), emulation)
+
+
+def _files(config: SpeakerConfig) -> dict[str, str]:
+    return router_files(config) if config.policy is None else files(config)
 
 
 def _with_one_dialler(configs: Mapping[T, SpeakerConfig]) -> dict[T, SpeakerConfig]:

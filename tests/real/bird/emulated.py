@@ -26,6 +26,7 @@ from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import MemoryStore
 from protocol.prefix import Prefix
 from protocol.v3 import node as v3
+from protocol.v3.lab import Router
 from protocol.v3.metadata import Resource
 from tests.deterministic import run_deterministic
 from tests.real.bird.daemons import Daemon
@@ -66,7 +67,7 @@ async def _run(resources: Sequence[Resource], env: Mapping[str, str], seed: int,
         wall=wall,
         seed=seed,
     )
-    names = sorted(each.metadata.name for each in resources if isinstance(each, v3.Node))
+    names = sorted(each.metadata.name for each in resources if isinstance(each, v3.Node | Router))
     host.nodes.update((name, Node(name, host)) for name in names)
     async with trio.open_nursery() as nursery:
         for node in host.nodes.values():
