@@ -27,7 +27,7 @@ def peer(kind: str, address: str, **changes: Any) -> BgpStatus:
         local_address=parse_address("10.77.0.9"), peer_as=64512, local_as=64512, peer_id=None, protocol_state="up",
         bgp_state="Established", since=NOON, last_error="", capabilities=(), internal=True, rr_client=False,
         hold_time=90, hold_left=90, keepalive_time=30, keepalive_left=30, imported=0, exported=0, preferred=0,
-        updates_received=0, updates_sent=0, withdraws_received=0, withdraws_sent=0, updates_filtered=0, add_path=False,
+        updates_received=0, updates_sent=0, withdraws_received=0, withdraws_sent=0, updates_filtered=0, add_path=(),
     )  # fmt: skip
     return attrs.evolve(status, **changes)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.test_up import PATIENCE, ROOT, free_port
+from tests.real.clusters import PATIENCE, ROOT, free_port
 
 pytestmark = pytest.mark.slow
 
