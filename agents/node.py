@@ -348,8 +348,11 @@ class Node:
             if pause > 0:
                 await trio.sleep(pause)
                 continue
-            if l3routes.of(self.name) is not self._to_others:
-                self.wake()
+            routes = l3routes.of(self.name)
+            if routes is not self._to_others:
+                self._felix_dirty = True
+                for family in {family_of(prefix) for prefix, _ in routes.items() ^ self._to_others.items()}:
+                    self._wake_bird(family)
             await self._elsewhere.wait()
             self._elsewhere = trio.Event()
 
