@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,8 +192,11 @@ def test_a_gateway_that_goes_is_missed() -> None:
     assert rib.best[PREFIXES[0]].hops == (host(1),)
 
 
-def test_who_won_by_med_is_missed_when_it_goes() -> None:
-    """Neither the best route nor one of its gateways goes here, and yet the best route is another one."""
+@pytest.mark.parametrize("instead", [None, as_path(3, 4)])
+def test_who_won_by_med_is_missed_when_it_goes(
+    instead: tuple[tuple[int, tuple[int, ...]], ...] | None,
+) -> None:
+    """Neither the best route nor one of its gateways goes, or is replaced, and yet the best route is another one."""
     rib = Rib(host(9))
     a, x, b = neighbour(3, peer_as=1), neighbour(1, peer_as=1), neighbour(2, peer_as=2)
     rib.learn(a, (PREFIXES[0],), Attributes(next_hop=host(1), as_path=as_path(1)))
@@ -200,7 +204,10 @@ def test_who_won_by_med_is_missed_when_it_goes() -> None:
     rib.learn(b, (PREFIXES[0],), Attributes(next_hop=host(1), as_path=as_path(2)))
     rib.take_changes()
     assert rib.best[PREFIXES[0]].peer is b
-    rib.withdraw(a, (PREFIXES[0],))
+    if instead is None:
+        rib.withdraw(a, (PREFIXES[0],))
+    else:
+        rib.learn(a, (PREFIXES[0],), Attributes(next_hop=host(1), as_path=instead))
     rib.take_changes()
     assert rib.best[PREFIXES[0]].peer is x
 
