@@ -118,7 +118,9 @@ class ImportPolicy:
         decision = self._filters.run(matched, facts)
         if decision is None:
             return facts.attributes
-        return None if decision.attributes is None else self._intern(decision.attributes)
+        if decision.attributes is None:
+            return None
+        return self._intern(attrs.evolve(decision.attributes, settled=True))
 
     def _received(self, attributes: Attributes) -> Attributes | None:
         """After bgp_decode_attrs: None for a loop, or when this node is the next hop.
@@ -243,6 +245,8 @@ class Exporter:
             self._paths.clear()
         if key not in self._paths:
             attributes = self._update_attrs(path.attributes, source) if source else self._create_attrs(path)
+            if attributes.settled:
+                attributes = attrs.evolve(attributes, settled=False)
             if self._policy is not None and source is None:
                 # Priority sync. krt_metric is what the kernel's route has, else the normal one; what BGP taught keeps its own.
                 preference = path.attributes.local_pref

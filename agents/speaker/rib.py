@@ -203,8 +203,12 @@ class Rib:
             self._reconsider()
 
     def _path(self, peer: Peer, path_id: int, attributes: Attributes) -> Path:
-        # Calico's import filter: a route of elevated priority beats the static ones.
-        elevated = attributes.local_pref is not None and attributes.local_pref > self._elevated_above
+        # The end of Calico's import filter, which a BGPFilter's accept never reaches: elevated priority beats static routes.
+        elevated = (
+            attributes.local_pref is not None
+            and attributes.local_pref > self._elevated_above
+            and not attributes.settled
+        )
         hops, metric = self._next_hops.resolve(attributes.next_hop)
         return Path(
             peer,

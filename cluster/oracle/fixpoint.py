@@ -155,7 +155,7 @@ class Fixpoint:
     def _connect(self) -> None:
         by_number = {site.daemon.number: site for site in self.sites}
         neighbours = {
-            (site.daemon.number, end.there.number): _neighbour(end)
+            (site.daemon.number, end.number): _neighbour(end)
             for site in self.sites
             for end in site.daemon.ends
         }
@@ -171,11 +171,11 @@ class Fixpoint:
                     found = classes[key] = _Class(self._exporter(site, key), end.add_path, [])
                 ear = _Ear(
                     by_number[there],
-                    neighbours[there, here],
+                    neighbours[there, end.number],
                     self._import_policy(end, end.there.config.router_id, policies),
                     self._import_policy(end, _NOBODY, policies),
                 )
-                found.mouths.append(_Mouth(cast("Peer", neighbours[here, there]), ear))
+                found.mouths.append(_Mouth(cast("Peer", neighbours[here, end.number]), ear))
             site.classes.extend(classes.values())
 
     def _exporter(self, site: Site, key: ExportClass) -> Exporter:
@@ -313,6 +313,7 @@ def _path(ear: _Ear, attributes: Attributes) -> Path:
             policy is not None
             and preference is not None
             and preference > MAX_PRIORITY - policy.normal_priority
+            and not attributes.settled
         )
         path = ear.paths[attributes] = Path(
             cast("Peer", ear.neighbour),

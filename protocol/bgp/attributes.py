@@ -51,6 +51,8 @@ class Attributes:
     ``rank`` is computed: (-LOCAL_PREF, AS_PATH length, ORIGIN), the head of the decision process
     (RFC 4271 9.1.1 and 9.1.2.2 a-b), smaller is better. So is ``gateways``, the next hop as the only one of its kind:
     all paths with these attributes share it.
+
+    ``settled`` does not travel: an import filter has had the last word on the route, and nothing raises its preference.
     """
 
     next_hop: Address
@@ -64,6 +66,7 @@ class Attributes:
     large_communities: tuple[tuple[int, int, int], ...] = ()
     originator_id: Address | None = None
     cluster_list: tuple[Address, ...] = ()
+    settled: bool = False
     rank: tuple[int, int, int] = attrs.field(init=False, eq=False, repr=False)
     gateways: tuple[Address, ...] = attrs.field(init=False, eq=False, repr=False)
 
