@@ -6,7 +6,7 @@ knows the NOTIFICATION for each mistake.
 
 One ``Update`` speaks of one address family and one path ID: what RFC 4271 puts into two NLRI fields and RFC 4760
 into MP_REACH_NLRI and MP_UNREACH_NLRI is one shape here, and RFC 7911's per-prefix path IDs are one per message,
-because the routes of one source share theirs. An UPDATE with neither withdrawn nor announced prefixes is the
+because a speaker tells its paths ID by ID (``agents.speaker.groups``). An UPDATE with neither withdrawn nor announced prefixes is the
 family's End-of-RIB (RFC 4724 section 2).
 
 Follows RFC 4271 section 4, RFC 5492 (capabilities), RFC 6793 (four-octet AS), RFC 2918 (ROUTE-REFRESH).

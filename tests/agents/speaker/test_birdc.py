@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.speaker import birdc, birdc_reply
-from agents.speaker.decision import RouteSource
+from agents.speaker.decision import UNKNOWN_METRIC, RouteSource
 from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
 from protocol.bgp.attributes import AS_SEQUENCE, AS_SET, Attributes, Origin
 from protocol.prefix import Address, Prefix, format_address, parse_address, parse_prefix
@@ -269,6 +269,33 @@ def test_a_path_that_ends_in_a_set_and_its_rarer_attributes() -> None:
         "\tBGP.atomic_aggr: ",
         "\tBGP.aggregator: 10.77.0.8 AS65010",
     ]
+
+
+def test_bird6_and_next_hops_that_are_not_near() -> None:
+    near, far = parse_address("fd00:77::2"), parse_address("fd00:99::1")
+    over = attrs.evolve(MESH, address=near)
+    table = [
+        bgp("fd00:10::/122", over, Attributes(next_hop=near), gateways=(near,)),
+        bgp("fd00:11::/122", over, Attributes(next_hop=far), gateways=(far,), metric=UNKNOWN_METRIC),
+        route("fd00:12::1/128", RouteSource.KERNEL, "kernel1", device="cali7", preference=10),
+        route(
+            "fd00:99::1/128", RouteSource.STATIC, "static1", gateways=(near,), device="eth0", preference=200
+        ),
+    ]
+
+    def routes6(*, prefix: Prefix | None = None, export_to: str | None = None) -> list[RouteStatus]:
+        return [entry for entry in table if prefix in (None, entry.prefix)]
+
+    def lines(command: str) -> list[str]:
+        return birdc_reply.render(birdc.answer(command, STATUS, routes6))[0].splitlines()[1:]
+
+    assert lines("show route") == [
+        "fd00:10::/122      via fd00:77::2 on eth0 [Mesh_10_77_0_2 12:00:02] * (100/0) [i]",
+        "fd00:11::/122      via fd00:99::1 on eth0 [Mesh_10_77_0_2 12:00:02 from fd00:77::2] * (100/?) [i]",
+        "fd00:12::1/128     dev cali7 [kernel1 12:00:02] * (10)",
+        "fd00:99::1/128     via fd00:77::2 on eth0 [static1 12:00:02] * (200)",
+    ]
+    assert lines("show route for fd00:10::3") == lines("show route fd00:10::/122") == lines("show route")[:1]
 
 
 def test_a_node_that_heard_of_nobody() -> None:

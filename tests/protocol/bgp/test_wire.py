@@ -71,10 +71,13 @@ def test_any_number_of_prefixes_goes_out_in_frames_that_are_read(family: int, co
     communities = tuple(range(2**31, 2**31 + wire.MAX_ATTRIBUTES // 5 - 10))  # as many as anybody may send
     attributes = Attributes(next_hop=Address(b"\1" * (bits // 8)), communities=communities)
     codec = Codec()
-    written = codec.update_frames(family, withdrawn=gone, nlri=told, attributes=attributes)
+    written = codec.update_frames(family, withdrawn=gone, nlri=told, attributes=attributes, path_id=2**32 - 1)
     updates = [codec.decode(one) for one in written]
     assert all(len(one) - HEADER_SIZE <= MAX_BODY for one in written)
-    assert all(isinstance(update, Update) and update.family == family for update in updates)
+    assert all(
+        isinstance(update, Update) and (update.family, update.path_id) == (family, 2**32 - 1)
+        for update in updates
+    )
     assert [p for u in updates if isinstance(u, Update) for p in u.withdrawn] == gone
     assert [p for u in updates if isinstance(u, Update) for p in u.nlri] == told
     # Withdrawals first, and no frame that is not needed.
