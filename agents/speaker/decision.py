@@ -258,6 +258,7 @@ def is_longer_way(peer: Peer, attributes: Attributes, best: Path) -> bool:
         and attributes.originator_id == theirs.originator_id is not None
         and attributes.next_hop == theirs.next_hop
         and attributes.rank == theirs.rank
+        and attributes.settled is theirs.settled
         and best.internal
         and peer.internal
     )

@@ -72,7 +72,9 @@ def test_every_step_decides(reason: str, better: Facts, worse: Facts) -> None:
 def test_a_path_that_was_reflected_more_often_is_found_out_at_once() -> None:
     reflected = {"originator_id": host(30), "cluster_list": (host(1),)}
     best = path(20, reflected)
-    for more, outcome in (({}, True), ({"local_pref": 101}, False), ({"next_hop": host(51)}, False)):
+    for more, outcome in (
+        ({}, True), ({"local_pref": 101}, False), ({"next_hop": host(51)}, False), ({"settled": True}, False),
+    ):  # fmt: skip
         new = path(10, {**reflected, "cluster_list": (host(2), host(1)), **more})
         assert new.peer is not None
         assert is_longer_way(new.peer, new.attributes, best) is outcome
