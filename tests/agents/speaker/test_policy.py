@@ -145,7 +145,7 @@ def test_import_filters_part_an_update_by_verdict() -> None:
     assert found == [
         ([*prefixes(MANY[0], MANY[4])], told),
         ([*prefixes(MANY[1])], None),
-        ([*prefixes(MANY[2], MANY[3])], attrs.evolve(told, local_pref=ELEVATED)),
+        ([*prefixes(MANY[2], MANY[3])], attrs.evolve(told, local_pref=ELEVATED, settled=True)),
     ]
 
 
