@@ -24,7 +24,7 @@ def _lines(config: SpeakerConfig) -> Iterator[str]:
     yield "protocol device { scan time 2; }"
     yield 'protocol direct { interface "*"; }'
     yield "protocol static {"
-    yield from (f"  route {format_prefix(each.prefix)} blackhole;" for each in config.statics)
+    yield from (f'  route {format_prefix(each.prefix)} via "{each.device}";' for each in config.statics)
     yield "}"
     yield "template bgp plain {"
     yield f"  local as {config.local_as}; multihop; gateway recursive; graceful restart;"

@@ -84,7 +84,8 @@ def read(answer: str) -> Counter[Route]:
                     "protocol": match["protocol"],
                     "way": match["way"],
                     "preference": int(match["metric"].partition("/")[0]),
-                    "best": match["best"] == " *",
+                    # "!": the best, and the kernel did not take it. Felix's route, with the same metric, is there already.
+                    "best": match["best"] is not None,
                 }
             )
         elif (
