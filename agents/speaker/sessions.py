@@ -13,7 +13,7 @@ import random
 
 from agents.speaker.config import PeerConfig, SpeakerConfig
 from protocol.bgp.messages import AddPath, Capabilities, GracefulRestart, Open
-from protocol.bgp.session import Session, SessionConfig
+from protocol.bgp.session import Outputs, Session, SessionConfig
 from protocol.bgp.wire import Codec
 
 DEFAULT_RESTART_TIME = 120
@@ -30,6 +30,7 @@ class Sessions:
         self._config = config
         self._codec = codec
         self._rng = rng
+        self._outputs: Outputs = ([], [])  # 150 octets less for every session of a mesh
         self._known: dict[object, tuple[SessionConfig, bytes]] = {}
 
     def new(self, stanza: PeerConfig) -> Session:
@@ -49,7 +50,7 @@ class Sessions:
             )
             known = self._known[key] = config, wire_open
         config, wire_open = known
-        return Session(config, self._codec, self._rng, wire_open)
+        return Session(config, self._codec, self._rng, wire_open, self._outputs)
 
     def _session_config(self, stanza: PeerConfig) -> SessionConfig:
         timers = self._config.timers

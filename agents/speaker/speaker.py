@@ -345,7 +345,8 @@ class Speaker:
                 self._effects.send(session.link, b"".join(session.outbox))
             session.outbox.clear()
         if session.events:
-            events, session.events = session.events, []
+            events = session.events[:]
+            session.events.clear()
             peer = session.owner
             for event in events:
                 if type(event) is Update:
@@ -414,6 +415,8 @@ class Speaker:
             session.link.session = None
             self._effects.send(session.link, b"".join(session.outbox))
             self._effects.closes.append(session.link)
+        session.outbox.clear()
+        session.events.clear()
         session.owner = session.link = None
 
     def _went_down(self, peer: Peer, now: float) -> None:

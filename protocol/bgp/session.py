@@ -57,6 +57,8 @@ class Signal(enum.Enum):
 
 
 SessionEvent = Signal | Update | RouteRefresh
+Outputs = tuple[list[bytes], list[SessionEvent]]
+"""Frames to send, and events. An owner who takes them after each input may give all of its sessions the same two lists."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +107,12 @@ class Session:
     )  # fmt: skip
 
     def __init__(
-        self, config: SessionConfig, codec: wire.Codec, rng: random.Random, wire_open: bytes
+        self,
+        config: SessionConfig,
+        codec: wire.Codec,
+        rng: random.Random,
+        wire_open: bytes,
+        outputs: Outputs | None = None,
     ) -> None:
         self._config = config
         self.codec = codec
@@ -113,8 +120,7 @@ class Session:
         self.wire_open = wire_open
         """Our OPEN as a frame: the same for every session of a speaker, so the speaker encodes it once."""
         self.state = State.IDLE
-        self.outbox: list[bytes] = []
-        self.events: list[SessionEvent] = []
+        self.outbox, self.events = outputs or ([], [])
         self.peer_open: Open | None = None
         self.outgoing = False
         """Whether the present connection was dialled by us (RFC 4271 6.8 needs to know)."""
