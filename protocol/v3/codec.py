@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, cast, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import attrs
 import cattrs
@@ -73,10 +73,11 @@ KINDS: Final[Mapping[str, KindInfo]] = MappingProxyType(
 
 def decode(doc: Mapping[str, Any]) -> Resource:
     """The resource of a trusted document. Raises ValueError when its kind is none of ``KINDS``."""
-    structure = _STRUCTURE.get(doc["kind"])
-    if structure is None:
-        raise ValueError(f"unknown kind {doc['kind']!r}")
-    return structure(doc)
+    kind = doc["kind"]
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}")
+    resource: Resource = _STRUCTURE[kind](doc)
+    return resource
 
 
 def encode(resource: Resource) -> dict[str, Any]:
@@ -151,9 +152,31 @@ def _make_converter() -> cattrs.Converter:
 
 
 _CONVERTER: Final = _make_converter()
-_STRUCTURE: Final[Mapping[str, Callable[[Mapping[str, Any]], Resource]]] = MappingProxyType(
-    {cls.kind: cast("Any", _CONVERTER.get_structure_hook(cls)) for cls in _CLASSES}
+
+
+class _Hooks(dict[str, Any]):
+    """By kind. Writing a function takes milliseconds, and most clusters have few kinds: the others are written when they
+    are met."""
+
+    def __init__(self, make: Callable[[type[Resource]], Any]) -> None:
+        super().__init__()
+        self._make = make
+        for cls in _IN_EVERY_CLUSTER:  # before shards are forked, who would each do it again
+            self[cls.kind] = make(cls)
+
+    def __missing__(self, kind: str) -> Any:
+        self[kind] = hook = self._make(KINDS[kind].cls)
+        return hook
+
+
+_IN_EVERY_CLUSTER: Final = (
+    BGPConfiguration,
+    BlockAffinity,
+    IPAMBlock,
+    IPAMHandle,
+    IPPool,
+    Node,
+    WorkloadEndpoint,
 )
-_UNSTRUCTURE: Final[Mapping[str, Callable[[Resource], dict[str, Any]]]] = MappingProxyType(
-    {cls.kind: _CONVERTER.get_unstructure_hook(cls) for cls in _CLASSES}
-)
+_STRUCTURE: Final = _Hooks(_CONVERTER.get_structure_hook)
+_UNSTRUCTURE: Final = _Hooks(_CONVERTER.get_unstructure_hook)
