@@ -32,7 +32,7 @@ def _lines(config: SpeakerConfig) -> Iterator[str]:
         yield "  add paths on;"
     yield f"  connect delay time {timers.connect_delay:g}; connect retry time {timers.connect_retry:g};"
     yield f"  error wait time {timers.error_wait_min:g},{timers.error_wait_max:g};"
-    yield "  import all; export all;"
+    yield "  import all; export filter { if source = RTS_DEVICE then reject; accept; };"
     yield "}"
     for peer in config.peers:
         yield f"protocol bgp {peer.name} from plain {{ {' '.join(_peer(peer))} }}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import attrs
 
@@ -94,7 +95,29 @@ def read(answer: str) -> Counter[Route]:
             and not line.startswith("0")
         ):
             raise ValueError(f"not understood: {line!r}")
-    return Counter(Route(**fields) for fields in found)  # type: ignore[arg-type]  # named by _ATTRIBUTES
+    return _without_age([Route(**fields) for fields in found])  # type: ignore[arg-type]  # named by _ATTRIBUTES
+
+
+def _without_age(routes: Sequence[Route]) -> Counter[Route]:
+    """Of one neighbour's paths that tie in all but their age, all are the best when one is."""
+    ties = {_rank(route) for route in routes if route.best}
+    return Counter(attrs.evolve(route, best=_rank(route) in ties) for route in routes)
+
+
+def _rank(route: Route) -> tuple[object, ...]:
+    """What BIRD compares, between paths of one neighbour, before their age."""
+    return (
+        route.prefix,
+        route.protocol,
+        route.preference,
+        route.way == "unreachable",
+        route.local_pref,
+        len(route.as_path.split()),
+        route.origin,
+        route.med,
+        route.originator_id,
+        len(route.cluster_list.split()),
+    )
 
 
 def read_sessions(answer: str) -> dict[str, Session]:
