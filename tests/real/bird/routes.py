@@ -1,6 +1,6 @@
 """What ``show route all`` and ``show protocols`` say: the same readers for the real daemon and for the emulated one.
 
-Owns ``Route`` (one candidate of one prefix), ``read`` and ``read_sessions``. What is not in a Route: when it came, and in which place among the
+Owns ``Route`` (one candidate of one prefix), ``read``, ``read_sessions`` and ``undecided``. What is not in a Route: when it came, and in which place among the
 candidates of its prefix it stands.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -102,6 +102,12 @@ def _without_age(routes: Sequence[Route]) -> Counter[Route]:
     """Of one neighbour's paths that tie in all but their age, all are the best when one is."""
     ties = {_rank(route) for route in routes if route.best}
     return Counter(attrs.evolve(route, best=_rank(route) in ties) for route in routes)
+
+
+def undecided(routes: Iterable[Route]) -> set[str]:
+    """The prefixes whose best route is one of several that differ, but not in what BIRD compares before their age."""
+    best = Counter(route.prefix for route in set(routes) if route.best)
+    return {prefix for prefix, count in best.items() if count > 1}
 
 
 def _rank(route: Route) -> tuple[object, ...]:
