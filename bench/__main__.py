@@ -1,7 +1,8 @@
 """``python -m bench``: how fast, measured from outside, and beside what.
 
     mesh, reflectors, routes   a cluster from nothing to exact convergence
-    churn                      what one change takes in a converged mesh
+    churn, change              what one change of routes, of a filter takes in a converged mesh
+    derive                     the configurations of all nodes, without any session
     floor                      the same connections and messages over bare sockets
     differential               no figures: whether real BIRD 1.6, given the same manifests, knows the same routes
 
@@ -21,6 +22,7 @@ from typing import Any
 import click
 
 from bench import bird, tortie
+from bench.derive import derive as run_derive
 from bench.floor import floor as run_floor
 from bench.rows import BenchError, Case, Row, Run, as_json, as_table, ratios, summarize
 
@@ -127,6 +129,22 @@ def churn(nodes: list[int], repeat: int, output: str, against: str | None) -> No
     compare(
         cases, {"tortie": tortie.churn}, repeat=repeat, output=output, against=against, bird_tool=bird.churn
     )
+
+
+@main.command()
+@common("200")
+def change(nodes: list[int], repeat: int, output: str) -> None:
+    """A converged mesh by BGPPeer: its BGPFilter rejects a block and accepts it again; until the last table shows it."""
+    cases = [Case(bench="change", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
+    compare(cases, {"tortie": tortie.change}, repeat=repeat, output=output)
+
+
+@main.command()
+@common("1000")
+def derive(nodes: list[int], repeat: int, output: str) -> None:
+    """What every node is to be told, derived one node after the other in one process."""
+    cases = [Case(bench="derive", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
+    compare(cases, {"tortie": run_derive}, repeat=repeat, output=output)
 
 
 @main.command()

@@ -39,7 +39,16 @@ def up(case: Case, *, reflectors: int = 0) -> Run:
 
 def churn(case: Case) -> list[Run]:
     """What one change takes in a converged mesh; ``bench.churn`` makes the changes, and has the clock too."""
-    _, answer = timed([sys.executable, "-P", "-m", "bench.churn", str(case.nodes)])
+    return changes("bench.churn", case)
+
+
+def change(case: Case) -> list[Run]:
+    """The same for changes of a filter: ``bench.change``."""
+    return changes("bench.change", case)
+
+
+def changes(module: str, case: Case) -> list[Run]:
+    _, answer = timed([sys.executable, "-P", "-m", module, str(case.nodes)])
     return [Run(event=event, wall_s=seconds) for event, seconds in answer.items()]
 
 
