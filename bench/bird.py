@@ -3,7 +3,8 @@
 Owns the configuration texts, the processes and the questions to their control sockets. Every daemon has an address of
 its own in 127.78.0.0/16, static blackhole routes in place of its blocks, and Calico's template: every session multihop,
 connect delay 2 s, connect retry 5 s, error wait 5 to 30 s. In the mesh the end with the smaller address, compared as
-text, is passive. Reflectors share a cluster ID, hold one another as plain neighbours and everybody else as clients.
+text, is passive. Reflectors share a cluster ID, hold one another as plain neighbours and everybody else as clients. All
+sessions have add-path (``add paths on``), as Calico's have.
 There is no kernel protocol: no route leaves the daemon.
 
 A herd has converged when every process shows every network (``show route count``). One process is asked until it
@@ -95,7 +96,7 @@ def configuration(topology: Topology, node: int) -> str:
         "template bgp calico {",
         f"  local {address(node)} port {topology.port} as {AS_NUMBER}; strict bind; multihop;",
         f"  hold time {HOLD_TIME}; connect delay time {CONNECT_DELAY}; connect retry time 5; error wait time 5,30;",
-        "  ipv4 { import all; export all; };",
+        "  ipv4 { import all; export all; add paths on; };",
         "}",
     ]
     for peer, more in topology.peers(node):

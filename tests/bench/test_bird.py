@@ -63,6 +63,7 @@ def test_the_configuration_is_calicos() -> None:
     assert (
         "protocol bgp peer300 from calico { neighbor 127.78.1.44 port 17900 as 64512; passive on; }" in text
     )
+    assert "ipv4 { import all; export all; add paths on; };" in text
     assert text.count("protocol bgp ") == 299
     assert address(256) == "127.78.1.0"
 
