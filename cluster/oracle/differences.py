@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 import attrs
 
 from agents.dataplane.fib import FibRoute, RouteKind
+from agents.speaker.config import UPLINK
 from cluster.oracle.expected import Expected
 from protocol.prefix import Address, Prefix, sort_key
 
@@ -64,6 +65,8 @@ class _Case:
         if expected is None:
             return self._extra(prefix, found)
         state = "missing" if found is None else "wrong"
+        if expected.kind is RouteKind.DEVICE and expected.device == UPLINK:
+            return f"{state}: {self._node} announces it itself"
         if expected.kind is RouteKind.DEVICE:
             return f"{state}: it is a workload of {self._node} itself"
         if expected.kind is RouteKind.BLACKHOLE:

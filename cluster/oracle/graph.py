@@ -8,8 +8,8 @@ other: each names the address of the other, expects the AS that the other says i
 and finds the port that the other listens on, the passwords are equal, and the packets of both arrive with the TTL
 that the receiver insists on (RFC 5082: a sender with ``ttl security`` sends 255, any other BIRD 64).
 
-Where several stanzas of a pair would agree (the mesh and a BGPPeer for one neighbour) there is one session: that of
-the pair of stanzas that comes first when ordered by what they are. A mesh stanza meets a mesh stanza before it meets another.
+Where each side has several stanzas for the other (the mesh and a BGPPeer) there are as many sessions as find a partner. Who
+meets whom is chance; here a mesh stanza meets a mesh stanza before it meets another.
 
 Left out: where configurations come from (``agents.confd``), and what is said on a session (``fixpoint``).
 """
@@ -17,7 +17,7 @@ Left out: where configurations come from (``agents.confd``), and what is said on
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -41,8 +41,12 @@ class Daemon:
 
 @attrs.frozen(eq=False)
 class End:
-    """A session as seen by ``owner``: ``stanza`` is its own, ``there`` is the neighbour and ``theirs`` its stanza."""
+    """A session as seen by ``owner``: ``stanza`` is its own, ``there`` is the neighbour and ``theirs`` its stanza.
 
+    Both ends of a session have its ``number``.
+    """
+
+    number: int
     owner: Daemon
     stanza: PeerConfig
     there: Daemon
@@ -60,6 +64,7 @@ def connect(daemons: Sequence[Daemon], cut: Collection[frozenset[str]] = ()) -> 
     for daemon in daemons:
         if daemon.alive:
             by_address.setdefault(daemon.config.address, []).append(daemon)
+    numbers = itertools.count()
     stanzas = {daemon.number: _by_neighbour(daemon.config.peers) for daemon in daemons if daemon.alive}
     for one in daemons:
         if not one.alive:
@@ -70,11 +75,10 @@ def connect(daemons: Sequence[Daemon], cut: Collection[frozenset[str]] = ()) -> 
                 if other.number <= one.number or frozenset((one.name, other.name)) in cut:
                     continue
                 theirs = stanzas[other.number].get(one.config.address, ())
-                met = _meet(one.config, ours, other.config, theirs)
-                if met is not None:
-                    mine, its = met
-                    one.ends.append(End(one, mine, other, its))
-                    other.ends.append(End(other, its, one, mine))
+                for mine, its in _meet(one.config, ours, other.config, theirs):
+                    number = next(numbers)
+                    one.ends.append(End(number, one, mine, other, its))
+                    other.ends.append(End(number, other, its, one, mine))
 
 
 def _by_neighbour(stanzas: Iterable[PeerConfig]) -> Mapping[Address, list[PeerConfig]]:
@@ -86,7 +90,7 @@ def _by_neighbour(stanzas: Iterable[PeerConfig]) -> Mapping[Address, list[PeerCo
 
 def _meet(
     one: SpeakerConfig, ours: Sequence[PeerConfig], other: SpeakerConfig, theirs: Sequence[PeerConfig]
-) -> tuple[PeerConfig, PeerConfig] | None:
+) -> Iterator[tuple[PeerConfig, PeerConfig]]:
     agreeing = [
         (mine, its)
         for mine, its in itertools.product(ours, theirs)
@@ -97,7 +101,12 @@ def _meet(
         and _arrives(its, mine)
         and (_finds(mine, other) or _finds(its, one))
     ]
-    return min(agreeing, key=_precedence, default=None)
+    met: set[str] = set()
+    for mine, its in sorted(agreeing, key=_precedence):
+        pair = {f"here {mine.name}", f"there {its.name}"}
+        if not pair & met:
+            met |= pair
+            yield mine, its
 
 
 def _precedence(pair: tuple[PeerConfig, PeerConfig]) -> tuple[bool, bool, str, str]:

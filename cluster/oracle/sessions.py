@@ -2,7 +2,8 @@
 
 Owns the derivation of the session graph of one address family from Node and BGPPeer. A session stands when both sides
 configure each other, each expects the AS of the cluster, both are alive and the link between them is not cut.
-There is one session between two nodes at most, however many resources ask for it.
+There is one session between two nodes at most, however many resources ask for it, but for the mesh, whose sessions stand
+beside those that are asked for.
 
 The node-to-node mesh is not spelled out, it is a clique. Explicit peerings are tables, one a node: address to what is
 expected there. Global BGPPeers come first, then those of single nodes, then the reverse of both, each in the order of
@@ -42,12 +43,14 @@ class Graph:
     """All sessions that should stand. Nodes are numbers.
 
     ``clique`` is the mesh. ``severed`` are pairs within the clique that cannot talk, as [node, bitmap of nodes
-    (little-endian)]. ``edges`` are all other sessions: [a, b, a reflects for b, b reflects for a].
+    (little-endian)]. ``edges`` are all other sessions: [a, b, a reflects for b, b reflects for a]; ``doubled`` those
+    between two of the clique, where nobody reflects.
     """
 
     clique: list[int]
     severed: list[tuple[int, bytes]]
     edges: list[tuple[int, int, bool, bool]]
+    doubled: list[Pair]
 
 
 @attrs.frozen
@@ -79,16 +82,17 @@ def derive(
         if one in clique and other in clique:
             severed[one] = severed.get(one, 0) | 1 << other
     size = (len(stations) + 7) >> 3
+    explicit = _explicit(alive, _tables(stations, asn, peers), asn, cut)
     return Graph(
         clique=sorted(clique),
         severed=[(number, bits.to_bytes(size, "little")) for number, bits in sorted(severed.items())],
-        edges=_explicit(alive, clique, _tables(stations, asn, peers), asn, cut),
+        edges=[edge for edge in explicit if not (edge[0] in clique and edge[1] in clique)],
+        doubled=[edge[:2] for edge in explicit if edge[0] in clique and edge[1] in clique],
     )
 
 
 def _explicit(
     alive: Sequence[Station],
-    clique: Collection[int],
     tables: Sequence[Mapping[bytes, _Peering]],
     asn: int,
     cut: Collection[Pair],
@@ -99,8 +103,6 @@ def _explicit(
         for address, ours in tables[one.number].items():
             other = living.get(address)
             if other is None or other.number < one.number or (one.number, other.number) in cut:
-                continue
-            if one.number in clique and other.number in clique:
                 continue
             theirs = tables[other.number].get(one.address)
             if theirs is not None and ours.peer_as == theirs.peer_as == asn:

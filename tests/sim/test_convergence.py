@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from agents.ipam.errors import IPAMError
@@ -213,6 +213,13 @@ def _service(where: str) -> list[Document]:
     ]
 
 
+TWO_PATHS_GO_ONE_BY_ONE: Script = [
+    *(("reflector", 1), ("reflector", 2), ("mesh", False), ("add", 4), ("pod", 3), ("wait", 95.0)),
+    *(("crash", 2), ("wait", 95.0), ("wait", 95.0), ("remove", 3)),
+]
+"""Of two reflectors of two clusters one goes, then the node whose block both reflected."""
+
+
 def run(seed: int, script: Script, *, mesh: bool = True) -> list[str]:
     async def main() -> list[str]:
         async with trio.open_nursery() as nursery:
@@ -243,6 +250,7 @@ def run(seed: int, script: Script, *, mesh: bool = True) -> list[str]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), script=st.lists(st.one_of(steps, topologies), max_size=12))
+@example(seed=1, script=TWO_PATHS_GO_ONE_BY_ONE)
 def test_any_history_converges(seed: int, script: Script) -> None:
     note(f"seed {seed}, script {script}")
     assert run(seed, script) == []
