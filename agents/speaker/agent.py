@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import trio
 
-from agents.journal import Journal
+from agents.journal import REMEMBERED, Event, Journal
 from agents.speaker.links import Links
 from agents.speaker.speaker import Speaker
 
@@ -29,6 +29,8 @@ async def run(speaker: Speaker, links: Links, journal: Journal, reconcile: Calla
             links.close(link)
         for session, remote, port in effects.dials:
             speaker.dialled(session, links.dial(remote, port))
+        if effects.came_up:
+            journal.add(Event("SessionUp", name) for name in effects.came_up[-REMEMBERED:])
         if effects.events:
             journal.add(effects.events)
         events = await links.wait(speaker.next_timer())

@@ -22,7 +22,8 @@ class Effects:
     sends: dict[Link, bytes] = attrs.field(factory=dict)
     closes: list[Link] = attrs.field(factory=list)
     dials: list[tuple[Session, Address, int]] = attrs.field(factory=list)
-    events: list[Event] = attrs.field(factory=list)
+    came_up: list[str] = attrs.field(factory=list)  # names of stanzas: hundreds at once when a node starts
+    events: list[Event] = attrs.field(factory=list)  # all others
 
     def send(self, link: Link, data: bytes) -> None:
         before = self.sends.get(link)

@@ -406,7 +406,7 @@ class Speaker:
         peer.since = now
         self.established += 1
         self._exports.came_up(peer)
-        self._effects.events.append(Event("SessionUp", peer.config.name))
+        self._effects.came_up.append(peer.config.name)
 
     def _retire(self, session: Session, now: float) -> None:
         """The other connection is Established: this one is no more."""
