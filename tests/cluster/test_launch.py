@@ -76,5 +76,5 @@ def test_routers_are_prepared_like_nodes(signed: Spec, monkeypatch: pytest.Monke
 
 
 def test_nodes_without_ipv4_take_their_router_id_from_their_names() -> None:
-    assert prepare(Spec(nodes=2, ip_family="ipv6")).env == {"CALICO_ROUTER_ID": "hash"}
-    assert prepare(Spec(nodes=2, ip_family="dual")).env == {}
+    assert prepare(Spec(nodes=2, ip_family="ipv6", bgp_port=free_port())).env == {"CALICO_ROUTER_ID": "hash"}
+    assert prepare(Spec(nodes=2, ip_family="dual", bgp_port=free_port())).env == {}
