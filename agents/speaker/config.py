@@ -13,6 +13,8 @@ Follows confd's ``BirdBGPConfig`` and BIRD 1.6's ``proto/bgp/config.Y`` for name
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Literal
 
 import attrs
@@ -111,9 +113,18 @@ class PeerConfig:
         return self.local_as == self.peer_as
 
     @property
-    def session(self) -> PeerConfig:
-        """What must stay the same for the session to live on."""
-        return attrs.evolve(self, import_filters=(), export_filters=())
+    def session(self) -> tuple[object, ...]:
+        """What must stay the same for the session to live on. Asked of every session when a filter of all changes."""
+        return _of_session(self)
+
+
+_of_session: Callable[[PeerConfig], tuple[object, ...]] = attrgetter(
+    *(
+        field.name
+        for field in attrs.fields(PeerConfig)
+        if field.name not in ("import_filters", "export_filters")
+    )
+)
 
 
 @attrs.frozen(kw_only=True)
