@@ -51,6 +51,9 @@ BEST: PathKey | None = None
 PUMP = 4096
 """Prefixes told at a time to a member that lags."""
 
+MAX_ENCODED = 1 << 14
+"""Announcements remembered while members lag: four for each of 4,000 routes, 3 MB."""
+
 
 @attrs.define
 class _Share:
@@ -105,6 +108,7 @@ class UpdateGroup:
         self._used: dict[Prefix, int] = {}  # path IDs in use, one bit each
         self._joining: dict[Peer, None] = {}
         self._refreshing: dict[Peer, None] = {}
+        self._encoded: dict[tuple[int, Attributes, tuple[Prefix, ...]], list[bytes]] = {}
         self._end_of_rib = codec.encode(Update(family=family))
 
     # --- what is new ------------------------------------------------------------------------------------------------
@@ -199,6 +203,8 @@ class UpdateGroup:
             self._advertise()
         for peer in list(self.lagging):
             self._pump(peer)
+        if not self.lagging:
+            self._encoded.clear()
 
     def _pump(self, peer: Peer) -> None:
         """Tell a lagging member more of what it is owed, if its link takes it."""
@@ -371,12 +377,24 @@ class UpdateGroup:
                 frames += self._withdrawals(path_id, prefixes)
                 withdrawn += len(prefixes)
             for (path_id, attributes), prefixes in share.announced.items():
-                frames += self._codec.update_frames(
-                    self._family, nlri=prefixes, attributes=attributes, path_id=path_id
-                )
+                frames += self._announcements(path_id, attributes, prefixes)
                 announced += len(prefixes)
             position = share.end = position + sum(map(len, frames[first:]))
         return _News(b"".join(frames), announced, withdrawn, shares)
+
+    def _announcements(self, path_id: int, attributes: Attributes, prefixes: Sequence[Prefix]) -> list[bytes]:
+        """Members that lag are told the same, one after the other: what was encoded for the first is there for the next."""
+        key = (path_id, attributes, tuple(prefixes))
+        frames = self._encoded.get(key)
+        if frames is None:
+            frames = self._codec.update_frames(
+                self._family, nlri=prefixes, attributes=attributes, path_id=path_id
+            )
+            if self.lagging:
+                if len(self._encoded) >= MAX_ENCODED:
+                    self._encoded.clear()
+                self._encoded[key] = frames
+        return frames
 
     def _withdrawals(self, path_id: int, prefixes: Sequence[Prefix]) -> Iterable[bytes]:
         return self._codec.update_frames(self._family, withdrawn=prefixes, path_id=path_id)
