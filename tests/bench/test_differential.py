@@ -1,64 +1,35 @@
-"""``bench differential``: what it prints and how it ends, without a daemon."""
+"""``bench differential``: how it has the test run, and how it ends."""
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from bench import bird16
 from bench.__main__ import main
-from tests.real.bird import differential, namespaces
+from bench.differential import EXAMPLES
 
 
-@pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many nodes' resources each comparison was given. With more than two nodes there is a difference."""
-    sizes: list[int] = []
+@pytest.mark.parametrize(("code", "words"), [(0, "no difference"), (1, "stopped")])
+def test_the_test_is_run_at_length(monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
+    ran: list[tuple[list[str], str]] = []
 
-    def differences(resources: Any, env: Any, programs: Any) -> list[str]:
-        sizes.append(sum(each.kind == "Node" for each in resources))
-        return ["node-3 IPv4: only BIRD has it"] if sizes[-1] > 2 else []
+    def run(command: list[str], *, env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
+        ran.append((command, env[EXAMPLES]))
+        return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(bird16, "find", lambda: {4: "bird", 6: "bird6"})
-    monkeypatch.setattr(namespaces, "missing", lambda: None)
-    monkeypatch.setattr(differential, "differences", differences)
-    return sizes
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["differential", *arguments])
+    monkeypatch.setattr(subprocess, "run", run)
+    done = CliRunner().invoke(main, ["differential", "--examples", "500", "--seed", "7"])
+    assert (done.exit_code, done.stdout) == (code, f"500 clusters, seed 7: {words}\n")
+    [(command, examples)] = ran
+    assert examples == "500"
+    assert {"--hypothesis-seed=7", "tests/real/test_bird_differential.py"} <= set(command)
 
 
-def test_a_difference_is_shown_with_the_smallest_manifests(compared: list[int]) -> None:
-    done = run("--examples", "100", "--seed", "1")
-    assert done.exit_code == 1
-    assert "only BIRD has it" in done.stdout
-    assert done.stdout.count("kind: Node\n") == 3
-    assert "seed 1" in done.stdout
-
-
-def test_no_difference_is_a_line(compared: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(differential, "differences", lambda *arguments: [])
-    done = run("--examples", "3", "--seed", "7")
-    assert done.exit_code == 0
-    assert done.stdout.startswith("3 clusters, seed 7: no difference in ")
-    assert "3/3" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("what", "answer", "complaint"),
-    [
-        ((bird16, "find"), None, bird16.INSTALL),
-        ((namespaces, "missing"), "network namespaces need root", "namespaces need root"),
-    ],
-)
-def test_what_is_missing_is_said(
-    compared: list[int], monkeypatch: pytest.MonkeyPatch, what: tuple[Any, str], answer: Any, complaint: str
-) -> None:
-    monkeypatch.setattr(*what, lambda: answer)
-    done = run()
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = CliRunner().invoke(main, ["differential"])
     assert done.exit_code == 2
-    assert complaint in done.stderr
-    assert compared == []
+    assert "./run test" in done.stderr
