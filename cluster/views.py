@@ -143,8 +143,10 @@ def _route_row(prefix: Prefix, route: FibRoute, by_felix: bool) -> RouteRow:
     else:
         destination = format_address(network_address(prefix)) if whole else format_prefix(prefix)
     if route.kind is RouteKind.DEVICE:
-        # Felix programs these with protocol boot, which ip route does not print.
-        return RouteRow(dst=destination, dev=route.device, scope="link", flags=[])
+        row = RouteRow(dst=destination, dev=route.device, scope="link", flags=[])
+        if not by_felix:  # who programs workloads with protocol boot, which ip route does not print
+            row["protocol"] = "bird"
+        return row
     protocol = "80" if by_felix else "bird"
     if route.kind is not RouteKind.VIA:
         return RouteRow(type=route.kind.value, dst=destination, protocol=protocol, flags=[])

@@ -9,8 +9,9 @@ says it.
 One session for each address: of several neighbours that name it the first in the list counts, so that an exception
 stands before a selector. An address that is nobody's needs an AS.
 
-A Router exports all it has, to peers and into its table, and originates what it announces. Without cluster ID
-the router ID is it, as in BIRD.
+A Router exports all that it announces and learns, to peers and into its table. What it announces lies behind its
+uplink, and not nowhere: a next hop may be in there, the moment that somebody announces a default route. Without
+cluster ID the router ID is it, as in BIRD.
 
 Left out: that the far end has to name this one too; a session that it does not expect never comes up.
 """
@@ -27,7 +28,15 @@ from agents.confd.passwords import Passwords
 from agents.confd.prefixes import in_text_order, masked
 from agents.confd.router_id import hashed
 from agents.confd.settings import PeeringSettings
-from agents.speaker.config import NextHop, PeerConfig, PeerKind, SpeakerConfig, StaticRoute, Timers
+from agents.speaker.config import (
+    UPLINK,
+    NextHop,
+    PeerConfig,
+    PeerKind,
+    SpeakerConfig,
+    StaticRoute,
+    Timers,
+)
 from protocol.prefix import (
     IPV4,
     Address,
@@ -159,7 +168,7 @@ def derive_router(
         policy=None,
         kernel=None,
         statics=tuple(
-            StaticRoute(prefix=cidr)
+            StaticRoute(prefix=cidr, device=UPLINK)
             for cidr in in_text_order({cidr for cidr in cidrs if family_of(cidr) == family})
         ),
         timers=timers,

@@ -142,10 +142,11 @@ class Block:
 
 @attrs.frozen(kw_only=True)
 class StaticRoute:
-    """``route X blackhole`` (``via`` None) or ``route X via Y``."""
+    """``route X blackhole``, ``route X via Y``, or ``route X via "eth0"``, which only a lab Router has."""
 
     prefix: Prefix
     via: Address | None = None
+    device: str = ""
 
 
 @attrs.frozen(kw_only=True)

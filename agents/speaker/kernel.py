@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 
-from agents.dataplane.fib import BLACKHOLE, TUNL0, UNREACHABLE, FibRoute, Routes
+from agents.dataplane.fib import BLACKHOLE, TUNL0, UNREACHABLE, FibRoute, Routes, device
 from agents.speaker.config import KernelPolicy, PoolRoutes
 from agents.speaker.decision import Path, RouteSource
 from protocol.prefix import Prefix, contains, host_prefix
@@ -87,7 +87,7 @@ class KernelExport:
         hops = path.hops
         if path.peer is None:
             if not hops:
-                return BLACKHOLE
+                return device(path.ifname) if path.ifname else BLACKHOLE
             return self._routes.via(hops, "" if way is _Way.PLAIN else TUNL0)
         if not hops:
             return UNREACHABLE

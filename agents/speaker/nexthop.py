@@ -3,23 +3,24 @@
 Owns ``NextHops``. Every session of Calico is multihop, so a NEXT_HOP may be anybody's address, and the kernel needs the router
 on the way there. The longest of the node's own routes that holds the address says who that is:
 
-- a connected network: the address itself, at IGP metric 0;
+- a connected network, or another interface (a workload's; where a lab Router has what it announces): the address itself,
+  at IGP metric 0;
 - a route through a gateway (``reachableBy``, or what Felix programmed): that gateway, at BIRD's unknown metric;
-- a workload's interface: the address itself;
 - a blackhole, or when the address is our own: the next hop is unreachable;
 - none of them: the address itself, at the unknown metric. A computer has a default route to the fabric there, which takes
   the packet on; there is no other router to name here.
 
 Answers are remembered, which is also how a change of the node's routes is found to concern anybody.
 
-Left out: BGP routes. BIRD does not resolve recursive routes by others of their kind.
+Left out: BGP routes. BIRD does not resolve recursive routes by others of their kind; where one of them is longer than the
+route that would have done, the next hop is unreachable to BIRD, and not here (docs/differences.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agents.speaker.decision import UNKNOWN_METRIC, Path, RouteSource
+from agents.speaker.decision import UNKNOWN_METRIC, Path
 from protocol.prefix import Address, Prefix, network_int
 
 Resolved = tuple[tuple[Address, ...] | None, int]
@@ -64,9 +65,7 @@ class NextHops:
         for host_bits, table in self._tables:
             path = table.get(number >> host_bits)
             if path is not None:
-                if path.source is RouteSource.DIRECT:
-                    return NEAR
                 if path.hops:
                     return path.hops, UNKNOWN_METRIC
-                return FAR if path.ifname else UNREACHABLE
+                return NEAR if path.ifname else UNREACHABLE
         return FAR

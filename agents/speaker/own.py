@@ -41,7 +41,9 @@ class OwnRoutes:
     def statics(self, config: SpeakerConfig) -> dict[Prefix, Path]:
         subnet = config.subnet
         return {
-            route.prefix: self._path(RouteSource.STATIC, () if route.via is None else (route.via,))
+            route.prefix: self._path(
+                RouteSource.STATIC, () if route.via is None else (route.via,), route.device
+            )
             for route in config.statics
             if route.via is None or subnet is None or contains(subnet, host_prefix(route.via))
         }

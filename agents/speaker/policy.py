@@ -36,7 +36,7 @@ from agents.speaker.config import (
     NextHop,
     PeerConfig,
 )
-from agents.speaker.decision import Path
+from agents.speaker.decision import Path, RouteSource
 from agents.speaker.filters import Facts, FilterChain, add_communities, interface_pattern, local_pref
 from agents.speaker.peer import Peer
 from protocol.bgp.attributes import DEFAULT_LOCAL_PREF, Attributes, Origin, prepend
@@ -190,10 +190,13 @@ class Exporter:
         self._last: tuple[Path | None, _Told | None] = (None, None)
 
     def may_tell(self, path: Path) -> bool:
-        """Whether a path is told at all: bgp_import_control's own rules, whatever the prefix. Cheap."""
+        """Whether a path is told at all: bgp_import_control's own rules, whatever the prefix. Cheap.
+
+        A lab's Router keeps the network that it is in to itself: what it originates is what it announces.
+        """
         source, to = path.peer, self._to
         if source is None:
-            return True
+            return self._policy is not None or path.source is not RouteSource.DIRECT
         if self._internal_both(source) and not (to.rr_client or source.config.rr_client):
             return False
         attributes = path.attributes

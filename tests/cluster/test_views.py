@@ -89,10 +89,11 @@ FIB: dict[Prefix, FibRoute] = {
     parse_prefix("0.0.0.0/0"): via(addresses("10.77.0.1")),
     parse_prefix("fd00:1::/122"): BLACKHOLE,
 }
+FELIX = {parse_prefix("192.168.9.3")}
 
 
 def test_ip_route(golden: Golden) -> None:
-    golden("ip_route", views.ip_route(views.route_rows(FIB, IPV4)))
+    golden("ip_route", views.ip_route(views.route_rows(FIB, IPV4, FELIX)))
 
 
 def test_ip_route_of_tunnels_and_of_another_family() -> None:
@@ -102,9 +103,11 @@ def test_ip_route_of_tunnels_and_of_another_family() -> None:
         parse_prefix("192.168.5.0/26"): UNREACHABLE,
         parse_prefix("192.168.9.0/26"): BLACKHOLE,
         parse_prefix("10.96.0.10"): via(addresses("10.77.0.2", "10.77.0.3"), "tunl0"),
+        parse_prefix("0.0.0.0/0"): device("eth0"),  # what a lab Router announces
     }
     felix = {parse_prefix("192.168.4.128/26"), parse_prefix("192.168.9.0/26")}
     assert views.ip_route(views.route_rows(fib, IPV4, felix)) == (
+        "default dev eth0 proto bird scope link\n"
         "10.96.0.10 proto bird\n"
         "\tnexthop via 10.77.0.2 dev tunl0 weight 1 onlink\n"
         "\tnexthop via 10.77.0.3 dev tunl0 weight 1 onlink\n"
@@ -117,7 +120,7 @@ def test_ip_route_of_tunnels_and_of_another_family() -> None:
 
 
 def test_route_rows_are_those_of_ip_json() -> None:
-    rows = {row["dst"]: row for row in json.loads(json.dumps(views.route_rows(FIB, IPV4)))}
+    rows = {row["dst"]: row for row in json.loads(json.dumps(views.route_rows(FIB, IPV4, FELIX)))}
     assert rows["192.168.4.64/26"] == {
         "dst": "192.168.4.64/26", "gateway": "10.77.0.17", "protocol": "bird", "flags": [],
     }  # fmt: skip

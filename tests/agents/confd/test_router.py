@@ -50,7 +50,9 @@ def test_all_that_a_router_is_told() -> None:
         subnet=parse_prefix("10.77.0.0/16"),
         policy=None,
         kernel=None,
-        statics=tuple(StaticRoute(prefix=parse_prefix(cidr)) for cidr in ("10.10.0.0/16", "10.9.0.0/16")),
+        statics=tuple(
+            StaticRoute(prefix=parse_prefix(cidr), device="eth0") for cidr in ("10.10.0.0/16", "10.9.0.0/16")
+        ),
         timers=timers,
         add_path=True,
         listen_port=1790,
@@ -58,7 +60,7 @@ def test_all_that_a_router_is_told() -> None:
     six = confd.derive("tor", IPV6)
     assert six is not None
     assert (six.address, six.router_id) == (parse_address("fd00:77::1:1"), parse_address("10.77.1.1"))
-    assert six.statics == (StaticRoute(prefix=parse_prefix("fd00:9::/64")),)
+    assert six.statics == (StaticRoute(prefix=parse_prefix("fd00:9::/64"), device="eth0"),)
     assert not six.peers
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.dataplane.fib import BLACKHOLE, UNREACHABLE, FibRoute, Routes, via
+from agents.dataplane.fib import BLACKHOLE, UNREACHABLE, FibRoute, Routes, device, via
 from agents.speaker.config import KernelPolicy, KernelPool, PoolRoutes
 from agents.speaker.decision import (
     PREFERENCE_BGP,
@@ -29,8 +29,8 @@ FAR = parse_address("10.78.0.1")
 POLICY = KernelPolicy(subnet=parse_prefix("10.77.0.0/24"))
 
 
-def own(source: RouteSource, *hops: Address, preference: int = PREFERENCE_STATIC) -> Path:
-    return Path(None, Attributes(next_hop=host(9)), hops, preference, source=source)
+def own(source: RouteSource, *hops: Address, preference: int = PREFERENCE_STATIC, ifname: str = "") -> Path:
+    return Path(None, Attributes(next_hop=host(9)), hops, preference, source=source, ifname=ifname)
 
 
 def learned(*hops: Address, next_hop: Address | None = None) -> Path:
@@ -55,6 +55,7 @@ def test_a_route_goes_where_the_table_says() -> None:
     assert programmed(learned(FAR, next_hop=host(1))) == via((FAR,)), "the gateway, and not the NEXT_HOP"
     assert programmed(learned()) == UNREACHABLE
     assert programmed(own(RouteSource.STATIC)) == BLACKHOLE
+    assert programmed(own(RouteSource.STATIC, ifname="eth0")) == device("eth0")
     assert programmed(own(RouteSource.STATIC, host(3))) == via((host(3),))
 
 

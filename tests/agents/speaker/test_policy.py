@@ -339,6 +339,11 @@ def test_a_lab_router_knows_no_priorities() -> None:
     assert told(own(), IBGP, policy=None) == Attributes(next_hop=US, local_pref=100)
 
 
+def test_a_lab_router_keeps_its_own_network_to_itself() -> None:
+    assert told(own(RouteSource.DIRECT, ifname="eth0"), IBGP, policy=None) is None
+    assert told(own(ifname="eth0"), IBGP, policy=None) is not None
+
+
 def test_a_kernel_route_has_a_priority_of_its_own() -> None:
     path = Path(
         None, Attributes(next_hop=US, local_pref=ELEVATED), (), PREFERENCE_KERNEL, source=RouteSource.KERNEL

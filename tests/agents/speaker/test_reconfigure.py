@@ -9,6 +9,7 @@ import pytest
 
 from agents.dataplane.fib import BLACKHOLE, UNREACHABLE, device, via
 from agents.speaker.config import (
+    UPLINK,
     Filter,
     KernelPolicy,
     KernelPool,
@@ -206,6 +207,13 @@ def test_next_hops_lead_where_the_nodes_own_routes_do() -> None:
     assert fib(net, 1)[parse_prefix("10.99.0.1/32")] == via((host(254),))
     net.configure(whole)
     assert fib(net, 1)[far] == via((parse_address("10.99.0.1"),))
+    everywhere = parse_prefix("0.0.0.0/0")
+    net.configure(attrs.evolve(whole, statics=(*whole.statics, StaticRoute(prefix=everywhere))))
+    assert fib(net, 1)[far] == UNREACHABLE, "behind a blackhole"
+    uplink = StaticRoute(prefix=everywhere, device=UPLINK)
+    net.configure(attrs.evolve(whole, statics=(*whole.statics, uplink)))
+    assert (fib(net, 1)[far], fib(net, 1)[everywhere]) == (via((parse_address("10.99.0.1"),)), device(UPLINK))
+    net.configure(whole)
     net.set_kernel(host(1), {parse_prefix("10.99.0.0/16"): via((host(253),), "tunl0")})
     assert fib(net, 1)[far] == via((host(253),))
 
