@@ -17,7 +17,6 @@ import select
 import shlex
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import attrs
 import pytest
@@ -75,8 +74,8 @@ class Step:
     @property
     def looks(self) -> bool:
         words = self.arguments
-        return (
-            words[0] in ("status", "events", "node", "ip", "get") or words[0] == "birdc" and "show" in words
+        return words[0] in ("status", "events", "node", "ip", "get") or (
+            words[0] == "birdc" and "show" in words
         )
 
 
@@ -153,7 +152,9 @@ def test_the_page_says_what_a_cluster_answers(
         if not rewrite and stable(outputs[-1]) != stable(step.output):
             pytest.fail(f"$ ./run {step.line}\n" + difference(step.output, outputs[-1]))
     assert up.end() == 0
-    unchanged = [stable(output) == stable(step.output) for step, output in zip([first, *rest], outputs, strict=True)]
+    unchanged = [
+        stable(output) == stable(step.output) for step, output in zip([first, *rest], outputs, strict=True)
+    ]
     if rewrite and not all(unchanged):  # all or nothing, so that the page is one run
         for step, output in reversed(list(zip([first, *rest], outputs, strict=True))):
             page = page[: step.begin] + output + page[step.end :]
