@@ -200,18 +200,21 @@ class Node:
             self._changed[family] = trio.Event()
             self._felix()
             config = self._config(family)
-            works = config is not None and config.enabled and self._listen(family, config)
+            wanted = config if config is not None and config.enabled else None
+            if wanted is None:
+                self._is_up(family)  # what nobody asks for any more is not wrong either
+            works = wanted is not None and self._listen(family, wanted)
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
-            if config is None or not works:
+            if wanted is None or not works:
                 with trio.move_on_after(RETRY if family in self.down else float("inf")):
                     await self._changed[family].wait()
                 continue
-            if last and last != config.address:
-                moved = f"from {format_address(last)} to {format_address(config.address)}"
+            if last and last != wanted.address:
+                moved = f"from {format_address(last)} to {format_address(wanted.address)}"
                 self.journal.add([Event("AddressMoved", moved)])
-            last = config.address
-            speaker, links = self._start_speaker(config), self.links[family]
+            last = wanted.address
+            speaker, links = self._start_speaker(wanted), self.links[family]
             try:
                 await agent.run(speaker, links, self.journal, partial(self._reconcile, speaker))
             finally:

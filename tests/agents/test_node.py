@@ -365,6 +365,20 @@ async def test_a_node_with_one_endpoint_of_two_is_down_altogether(cluster: SimCl
     assert len(there.fib.routes) == 2
 
 
+@virtual(1)
+async def test_a_node_is_no_longer_down_for_an_address_that_is_taken_from_it(cluster: SimCluster) -> None:
+    cluster.network.attach(parse_address("fd00:77::1"))
+    await pods(cluster, 1, "a")
+    set_node(cluster, 1, six=True)
+    await trio.sleep(1)
+    assert cluster.ill.keys() == {name_of(1)}
+    set_node(cluster, 1)
+    await trio.sleep(1)
+    there = cluster.node(name_of(1))
+    assert (there.notes, there.speakers.keys(), len(there.fib.routes)) == ((), {IPV4}, 2)
+    assert not cluster.ill
+
+
 # --- other ----------------------------------------------------------------------------------------------------------
 
 
