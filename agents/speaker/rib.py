@@ -94,8 +94,11 @@ class Rib:
         return found
 
     def explain(self, prefix: Prefix) -> list[tuple[Path, str]]:
-        """Every path to a prefix, best first, with the step of the decision process that decided."""
-        found = self.candidates(prefix)
+        """Every path to a prefix, best first, with the step of the decision process that decided.
+
+        Paths that lost by the same step stand in the order of their neighbours, whoever spoke first.
+        """
+        found = sorted(self.candidates(prefix), key=_place)
         return reasons(found) if found else []
 
     def paths(self, peer: Peer) -> Iterator[tuple[Prefix, Path]]:
@@ -260,3 +263,7 @@ class Rib:
 
 def _elevated_above(normal_priority: int | None) -> int:
     return MAX_PRIORITY - normal_priority if normal_priority is not None else 1 << 32
+
+
+def _place(path: Path) -> tuple[Address, int, int]:
+    return (b"" if path.peer is None else path.peer.config.address, -path.preference, path.path_id)

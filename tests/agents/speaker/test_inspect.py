@@ -227,3 +227,19 @@ def test_every_path_that_a_neighbour_was_told() -> None:
         "Node_10_77_0_1",
         "Node_10_77_0_1",
     ]
+
+
+@pytest.mark.parametrize("order", [(2, 3, 4), (4, 3, 2), (3, 4, 2)])
+def test_paths_that_lose_stand_in_the_order_of_their_neighbours_whoever_spoke_first(
+    order: tuple[int, ...],
+) -> None:
+    net = SpeakerNet()
+    anycast = block(9)
+    for number in (1, *order):
+        others = [1] if number > 1 else [*order]
+        peers = [peer_config(number, other, passive=other > number) for other in others]
+        net.add(speaker_config(number, peers, blocks=[anycast] if number > 1 else []), start=False)
+    net.start(*map(host, (1, *order)))
+    net.settle(6, within=0)
+    told = inspector(net, 1).routes(prefix=anycast)
+    assert [route.protocol for route in told] == ["Node_10_77_0_2", "Node_10_77_0_3", "Node_10_77_0_4"]
