@@ -109,13 +109,14 @@ class Path:
         return (self.peer or self.source, self.path_id)
 
     def same(self, other: Path) -> bool:
-        """Whether a consumer of the table sees no difference. The metric is none by itself."""
+        """Whether nobody sees a difference: a consumer of the table, or the next path that is compared with this one."""
         return (
             self.peer is other.peer
             and self.path_id == other.path_id
             and self.attributes is other.attributes
             and self.hops == other.hops
             and self.preference == other.preference
+            and self.metric == other.metric
             and self.source is other.source  # all that tells a block from a workload
             and self.ifname == other.ifname
         )

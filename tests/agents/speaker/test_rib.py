@@ -212,6 +212,19 @@ def test_who_won_by_med_is_missed_when_it_goes(
     assert rib.best[PREFIXES[0]].peer is x
 
 
+def test_a_metric_that_alone_changes_counts_when_another_path_comes() -> None:
+    rib = Rib(host(9))
+    route = Attributes(next_hop=host(1), local_pref=100)
+    rib.learn(neighbour(1), (PREFIXES[0],), route)
+    rib.take_changes()
+    rib.set_local(RouteSource.DIRECT, {parse_prefix("10.77.0.1/32"): DIRECT})
+    rib.take_changes()
+    rib.learn(neighbour(2), (PREFIXES[0],), route)
+    rib.take_changes()
+    best, _ = rib.explain(PREFIXES[0])[0]
+    assert said(rib.best[PREFIXES[0]]) == said(best)
+
+
 def test_a_learned_workload_becomes_a_block() -> None:
     """The same prefix, the same attributes, another protocol: the kernel must hear of it."""
     rib = Rib(host(9))
