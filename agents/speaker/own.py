@@ -3,7 +3,8 @@
 Owns ``OwnRoutes``: configuration and kernel in, the Loc-RIB's own candidates out, by source. Equal routes are one Path, so
 that what has not changed is found by identity.
 
-A static route through a gateway is there only while the gateway is on the node's own network, as in BIRD.
+A static route through a gateway is there only while the gateway is on the node's own network, as in BIRD. The network itself is
+there unless BGPConfiguration's ignoredInterfaces have the interface among them.
 
 Left out: who prefers which (``decision``), BIRD's device protocol, which has no routes.
 """
@@ -21,6 +22,7 @@ from agents.speaker.decision import (
     Path,
     RouteSource,
 )
+from agents.speaker.filters import interface_pattern
 from protocol.bgp.attributes import Attributes
 from protocol.prefix import Address, Prefix, contains, host_prefix
 
@@ -49,7 +51,10 @@ class OwnRoutes:
         }
 
     def direct(self, config: SpeakerConfig) -> dict[Prefix, Path]:
-        return {} if config.subnet is None else {config.subnet: self._path(RouteSource.DIRECT, (), UPLINK)}
+        ignored = any(interface_pattern(each).fullmatch(UPLINK) for each in config.ignored_interfaces)
+        if config.subnet is None or ignored:
+            return {}
+        return {config.subnet: self._path(RouteSource.DIRECT, (), UPLINK)}
 
     def kernel(self, routes: Mapping[Prefix, FibRoute]) -> dict[Prefix, Path]:
         return {

@@ -20,7 +20,7 @@ from agents.speaker.config import (
     StaticRoute,
     Timers,
 )
-from agents.speaker.decision import RouteSource
+from agents.speaker.decision import UNKNOWN_METRIC, RouteSource
 from agents.speaker.links import LinkOptions
 from protocol.bgp.errors import Cease, Code
 from protocol.bgp.messages import Notification, Open, RouteRefresh, Update
@@ -237,6 +237,20 @@ def test_the_connected_network_is_known_and_not_programmed() -> None:
     assert SUBNET not in fib(net, 1)
     found = net.speakers[host(1)].rib.explain(SUBNET)
     assert [path.source for path, _ in found] == [RouteSource.DIRECT, RouteSource.STATIC]
+
+
+def test_a_network_behind_an_ignored_interface_is_not_known() -> None:
+    net = mesh(1, 2)
+    whole = attrs.evolve(net.speakers[host(1)].config, subnet=SUBNET)
+    net.configure(whole)
+    rib = net.speakers[host(1)].rib
+    assert (SUBNET in rib.best, rib.best[block(2)].metric) == (True, 0)
+    for pattern in ("eth0", "eth*"):
+        net.configure(attrs.evolve(whole, ignored_interfaces=("ens?", pattern)))
+        assert (SUBNET in rib.best, rib.best[block(2)].metric) == (False, UNKNOWN_METRIC)
+        assert fib(net, 1)[block(2)] == via((host(2),))
+        net.configure(whole)
+        assert SUBNET in rib.best
 
 
 def test_what_the_kernel_gets_follows_the_kernel_policy() -> None:
