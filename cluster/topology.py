@@ -159,7 +159,8 @@ def _name(mesh: bool, explicit: int, reflectors: int) -> str:
     if reflectors and not mesh:
         return f"{reflectors} route reflector{'s' if reflectors > 1 else ''}"
     if mesh:
-        return f"mesh and {explicit:,} explicit sessions" if explicit else "full mesh"
+        one_or_more = f"{explicit:,} explicit session{'s' if explicit > 1 else ''}"
+        return f"mesh and {one_or_more}" if explicit else "full mesh"
     return "explicit peerings" if explicit else "no peerings"
 
 
