@@ -266,4 +266,5 @@ def _elevated_above(normal_priority: int | None) -> int:
 
 
 def _place(path: Path) -> tuple[Address, int, int]:
-    return (b"" if path.peer is None else path.peer.config.address, -path.preference, path.path_id)
+    neighbour = Address(b"") if path.peer is None else path.peer.config.address
+    return (neighbour, -path.preference, path.path_id)
