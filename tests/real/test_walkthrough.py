@@ -56,6 +56,8 @@ _UNSTABLE = (
 def stable(output: str) -> str:
     for pattern, stand_in in _UNSTABLE:
         output = pattern.sub(stand_in, output)
+    if output.startswith("LAST SEEN"):  # events of one moment come in any order
+        output = "\n".join(sorted(output.splitlines()))
     return output
 
 
