@@ -59,6 +59,11 @@ R = TypeVar("R", bound=Resource)
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
+_COMMON_KINDS = tuple(
+    kind.kind for kind in (Node, BGPConfiguration, BGPPeer, BGPFilter, Secret, IPPool, Service, EndpointSlice)
+)
+"""What the nodes have in common is made of. A node that starts writes other kinds, for which nothing of it is looked at."""
+
 
 class Confd:
     """Derives the configurations of the nodes of one shard. ``env`` is the environment of all of them."""
@@ -141,6 +146,7 @@ class _Family:
         self._surroundings: tuple[tuple[object, ...], Surroundings] | None = None
         self._routers_derived: dict[str, SpeakerConfig] = {}
         self._common: _Common | None = None
+        self._common_made_of: tuple[int, ...] = ()
         self._fabric: Fabric | None = None
         self._fabric_made_of: object = None
 
@@ -177,6 +183,10 @@ class _Family:
     # -- what is in common --------------------------------------------------------------------------------------
 
     def _current(self) -> _Common:
+        versions = tuple(map(self._view.version, _COMMON_KINDS))
+        if self._common is not None and versions == self._common_made_of:
+            return self._common
+        self._common_made_of = versions
         settings = self._settings.current()
         common = _Common(
             settings=settings,

@@ -176,6 +176,19 @@ def test_a_change_that_changes_nothing_gives_the_same_object() -> None:
     assert confd.derive("one") is config
 
 
+def test_a_service_that_changes_alone_is_seen() -> None:
+    """Resources of the other kinds are where peers, pools and secrets are tested."""
+    configuration = bgp_configuration(service_cluster_ips=cidrs("10.96.0.0/12"))
+    writer = Writer(ONE, configuration, endpoints("web", "one"))
+    confd = Confd(writer.view, TIMERS)
+    confd.derive("one")
+    writer.write(service("web", cluster_ip="10.96.0.7", external_traffic_policy="Local"))
+    config = confd.derive("one")
+    assert config is not None
+    assert config.policy is not None
+    assert parse_prefix("10.96.0.7/32") in config.policy.services
+
+
 def test_a_changed_filter_leaves_the_other_filters_and_the_sessions_without_it_as_they_are() -> None:
     def named(name: str, *, action: Literal["Accept", "Reject"]) -> BGPFilter:
         return bgp_filter(name, import_v4=(FilterRuleV4(action=action),))
