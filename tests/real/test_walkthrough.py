@@ -132,6 +132,7 @@ def started(up: Up) -> str:
     return warnings + "".join(f"{line}\n" for line in up.lines)
 
 
+@pytest.mark.timeout(180)  # --rewrite does not know what to wait for, and waits longer
 def test_the_page_says_what_a_cluster_answers(
     start: Start, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
