@@ -99,11 +99,13 @@ class Speaker:
         if config == old:
             return
         self._now = self.reconfigured = now
-        if _identity(config) != _identity(old):
+        anew = _identity(config) != _identity(old)
+        if anew:
             for peer in list(self.peers.values()):
                 self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
             self._become(config)
-        self._set_peers(config, now)
+        if anew or config.peers != old.peers:
+            self._set_peers(config, now)
         self._exports.reconfigured(config.policy, self.peers.values())
         if _normal_priority(config) != _normal_priority(old):
             self.rib.set_normal_priority(_normal_priority(config))
