@@ -124,6 +124,7 @@ class Inspector:
     def _peer(self, peer: Peer, preferred: dict[Peer, int]) -> BgpStatus:
         session = peer.session
         stanza = peer.config
+        ahead = None if peer.disabled else self._speaker.waits_for(peer)
         return BgpStatus(
             name=stanza.name,
             kind=stanza.kind.value,
@@ -137,7 +138,7 @@ class Inspector:
             if stanza.passive and session.state is State.ACTIVE
             else STATE_NAMES[session.state],
             since=peer.since + self._offset,
-            last_error=session.last_error,
+            last_error=session.last_error if ahead is None else f"Waits for {ahead.config.name}",
             add_path=_agreed(session, self._speaker.config.family),
             capabilities=_words(session.peer_open.capabilities) if session.peer_open is not None else (),
             internal=peer.internal,

@@ -17,7 +17,7 @@ Back-pressure: ``Link.queued`` is what the network has not taken yet. A sender t
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -55,6 +55,11 @@ def options_of(peer: PeerConfig) -> LinkOptions:
         ttl=255 if hops is not None else None,
         min_ttl=256 - hops if hops is not None else 0,
     )
+
+
+def expectations(peers: Iterable[PeerConfig]) -> dict[Address, LinkOptions]:
+    """What ``Links.expect`` is to be told of these neighbours."""
+    return {peer.address: options for peer in peers if (options := options_of(peer)) is not PLAIN}
 
 
 class LinkChange(enum.Enum):

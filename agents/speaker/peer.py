@@ -99,6 +99,14 @@ class Peer:
     def imported(self) -> int:
         return sum(len(table) for _, table in self.adj_ribs_in())
 
+    @property
+    def accepts(self) -> bool:
+        """Whether it waits for a connection. An Established or Idle neighbour does not: BIRD refuses too."""
+        state = self.session.state
+        if state is State.ACTIVE:
+            return self.session.link is None
+        return self.rival is None and state in (State.CONNECT, State.OPEN_SENT, State.OPEN_CONFIRM)
+
     def loser(self, opened: Session, local_identifier: Address) -> Session | None:
         """After an OPEN on one session: which of the two must go (RFC 4271 6.8), if it can be told yet.
 

@@ -145,6 +145,25 @@ class ImportPolicy:
         return attributes
 
 
+class ImportPolicies:
+    """One for all neighbours that it treats alike."""
+
+    def __init__(self, router_id: Address, intern: Intern) -> None:
+        self._router_id = router_id
+        self._intern = intern
+        self._known: dict[object, ImportPolicy] = {}
+
+    def of(self, config: PeerConfig) -> ImportPolicy:
+        key = (
+            config.local_as, config.peer_as, config.local_address, config.allow_local_as, config.rr_client,
+            config.cluster_id, config.import_filters,
+        )  # fmt: skip
+        policy = self._known.get(key)
+        if policy is None:
+            policy = self._known[key] = ImportPolicy(config, router_id=self._router_id, intern=self._intern)
+        return policy
+
+
 def _external(attributes: Attributes, *, local_pref: int | None) -> Attributes:
     """Without what does not cross to another AS."""
     if (attributes.local_pref, attributes.originator_id, attributes.cluster_list) == (local_pref, None, ()):

@@ -14,6 +14,8 @@ difference takes the shortest way. A peer whose session is another one restarts;
 its routes again (RFC 2918); new export filters, or another policy, tell again what differs; another kernel policy programs
 again. ``reload``, ``disable``, ``enable`` and ``restart`` are an operator's (``birdc_control``).
 
+Of several stanzas for one neighbour one has a session at a time (``turns``).
+
 Timers are one heap, with one live entry a session. It is looked at when it is due and put back at the session's real next
 deadline, so a message that moves the hold timer costs nothing; an entry that is not the session's ``call_at`` is void.
 
@@ -35,12 +37,13 @@ from agents.speaker.decision import Path, RouteSource
 from agents.speaker.effects import Effects
 from agents.speaker.exports import Exports
 from agents.speaker.kernel import KernelExport
-from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions, options_of
+from agents.speaker.links import Link, LinkChange, LinkEvent, LinkOptions, expectations
 from agents.speaker.own import OwnRoutes
 from agents.speaker.peer import Peer
-from agents.speaker.policy import ImportPolicy
+from agents.speaker.policy import ImportPolicies
 from agents.speaker.rib import Rib
 from agents.speaker.sessions import Sessions
+from agents.speaker.turns import Turns
 from protocol.bgp.attributes import Attributes
 from protocol.bgp.errors import Cease
 from protocol.bgp.fsm import State
@@ -69,8 +72,7 @@ class Speaker:
         self._running = False
         self._early: list[LinkEvent] = []
         """What neighbours that started first sent before ``start``."""
-        self._by_address: dict[Address, list[Peer]] = {}
-        self._imports: dict[object, ImportPolicy] = {}
+        self._turns = Turns()
         self._expected: Mapping[Address, LinkOptions] = {}
         self._timers: list[tuple[float, int, Session]] = []
         self._order = itertools.count()
@@ -145,7 +147,9 @@ class Speaker:
         if peer.disabled:
             return False
         peer.disabled = True
-        self._stop_peer(peer, Cease.ADMINISTRATIVE_SHUTDOWN, now)
+        self._leave(peer, Cease.ADMINISTRATIVE_SHUTDOWN, now)
+        self._enter(peer, now)
+        self._expect()
         self._flush(now)
         return True
 
@@ -154,9 +158,11 @@ class Speaker:
         peer = self.peers[name]
         if not peer.disabled:
             return False
+        self._turns.remove(peer)
         peer.disabled = False
-        if self._running:
-            self._start_peer(peer, now)
+        self._enter(peer, now)
+        self._expect()
+        self._flush(now)
         return True
 
     def restart(self, name: str, now: float) -> bool:
@@ -165,8 +171,7 @@ class Speaker:
         if peer.disabled:
             return False
         self._stop_peer(peer, Cease.ADMINISTRATIVE_RESET, now)
-        if self._running:
-            self._start_peer(peer, now)
+        self._start_peer(peer, now)
         self._flush(now)
         return True
 
@@ -215,6 +220,11 @@ class Speaker:
             return -math.inf
         return self._timers[0][0] if self._timers else math.inf
 
+    def waits_for(self, peer: Peer) -> Peer | None:
+        """Who has the session with its neighbour instead of it."""
+        leader = self._turns.leader(peer.address)
+        return None if leader is peer else leader
+
     def to_kernel(self, prefix: Prefix) -> FibRoute | None:
         """What BIRD's kernel protocol programs for a prefix."""
         path = self.rib.best.get(prefix)
@@ -231,8 +241,9 @@ class Speaker:
     # --- peers ------------------------------------------------------------------------------------------------------
 
     def _set_peers(self, config: SpeakerConfig, now: float) -> None:
-        self._imports.clear()  # of filters that may be no more
+        self._imports = ImportPolicies(config.router_id, self._codec.attributes.intern)
         stanzas = {stanza.name: stanza for stanza in config.peers}
+        waited = self._turns.waiting()
         for name, peer in list(self.peers.items()):
             stanza = stanzas.get(name)
             if stanza is None:
@@ -244,15 +255,14 @@ class Speaker:
                     self._set_filters(peer, stanza, now)
         for name, stanza in stanzas.items():
             if name not in self.peers:
-                peer = Peer(stanza, self._sessions.new(stanza), self._import_policy(stanza), now)
+                peer = Peer(stanza, self._sessions.new(stanza), self._imports.of(stanza), now)
                 peer.session.owner = peer
                 self.peers[name] = peer
-                self._by_address.setdefault(stanza.address, []).append(peer)
-                if self._running:
-                    self._start_peer(peer, now)
-        expected = {
-            stanza.address: options for stanza in config.peers if (options := options_of(stanza)) is not PLAIN
-        }
+                self._enter(peer, now, config.timers.connect_delay if name in waited else 0.0)
+        self._expect()
+
+    def _expect(self) -> None:
+        expected = expectations(peer.config for peer in self._turns.leaders())
         if expected != self._expected:
             self._effects.expect = self._expected = expected
 
@@ -261,7 +271,7 @@ class Speaker:
         asks = stanza.import_filters != peer.config.import_filters
         peer.config = stanza
         if asks:
-            peer.import_policy = self._import_policy(stanza)
+            peer.import_policy = self._imports.of(stanza)
             self.reload(peer.config.name, now, out=False)
 
     def _stop_peer(self, peer: Peer, why: Cease, now: float) -> None:
@@ -270,39 +280,37 @@ class Speaker:
                 session.stop(why, now)
                 self._after(session, now)
 
-    def _remove(self, peer: Peer, why: Cease, now: float) -> None:
+    def _enter(self, peer: Peer, now: float, delay: float = 0.0) -> None:
+        """It takes its turn: with a session, or behind who comes first by name."""
+        displaced = self._turns.add(peer)
+        if displaced is not None:
+            self._stop_peer(displaced, Cease.OTHER_CONFIGURATION_CHANGE, now)
+        self._start_peer(peer, now, delay)
+
+    def _leave(self, peer: Peer, why: Cease, now: float) -> None:
         self._stop_peer(peer, why, now)
+        follower = self._turns.remove(peer)
+        if follower is not None:
+            # As a BIRD that has tried all the time: its next dial is a connect delay away at most.
+            self._start_peer(follower, now, self.config.timers.connect_delay)
+
+    def _remove(self, peer: Peer, why: Cease, now: float) -> None:
+        self._leave(peer, why, now)
         peer.session.owner = None
         del self.peers[peer.config.name]
-        same = self._by_address[peer.address]
-        same.remove(peer)
-        if not same:
-            del self._by_address[peer.address]
 
-    def _start_peer(self, peer: Peer, now: float) -> None:
-        if peer.disabled:
-            return
-        peer.session.start(now)
-        self._after(peer.session, now)
-
-    def _import_policy(self, stanza: PeerConfig) -> ImportPolicy:
-        """One for all neighbours that it treats alike."""
-        key = (
-            stanza.local_as, stanza.peer_as, stanza.local_address, stanza.allow_local_as, stanza.rr_client,
-            stanza.cluster_id, stanza.import_filters,
-        )  # fmt: skip
-        policy = self._imports.get(key)
-        if policy is None:
-            policy = self._imports[key] = ImportPolicy(
-                stanza, router_id=self.config.router_id, intern=self._codec.attributes.intern
-            )
-        return policy
+    def _start_peer(self, peer: Peer, now: float, delay: float = 0.0) -> None:
+        """Harmless for who is not to have a session now."""
+        if self._running and not peer.disabled and self.waits_for(peer) is None:
+            peer.session.start(now, delay)
+            self._after(peer.session, now)
 
     # --- connections ------------------------------------------------------------------------------------------------
 
     def _accept(self, link: Link, now: float) -> None:
-        peer = self._acceptor(link.remote)
-        if peer is None:
+        peer = self._turns.leader(link.remote)
+        self.strangers += peer is None
+        if peer is None or not peer.accepts:
             self._effects.closes.append(link)
             return
         session = peer.session
@@ -315,24 +323,6 @@ class Speaker:
         session.link = link
         session.connected(now, outgoing=False)
         self._after(session, now)
-
-    def _acceptor(self, remote: Address) -> Peer | None:
-        """Who waits for a connection from this address. An Established or Idle neighbour does not: BIRD refuses too."""
-        candidates = self._by_address.get(remote)
-        if candidates is None:
-            self.strangers += 1
-            return None
-        for peer in candidates:
-            if peer.session.state is State.ACTIVE and peer.session.link is None:
-                return peer
-        for peer in candidates:
-            if peer.rival is None and peer.session.state in (
-                State.CONNECT,
-                State.OPEN_SENT,
-                State.OPEN_CONFIRM,
-            ):
-                return peer
-        return None
 
     def _forget_link(self, session: Session, link: Link) -> None:
         link.session = session.link = None

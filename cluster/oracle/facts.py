@@ -50,7 +50,6 @@ class Facts:
     clique: list[int]  # see sessions.Graph
     severed: list[tuple[int, bytes]]
     edges: list[tuple[int, int, bool, bool]]
-    doubled: list[Pair]
     announced: list[tuple[list[int], list[int], bool, list[Prefix]]]
     """(announcers, who never passes it on: it lies in a block of theirs, whether anybody may, prefixes)."""
     blackholes: list[list[Prefix]]  # by node: its blocks
@@ -129,7 +128,6 @@ def gather(
             clique=graph.clique,
             severed=graph.severed,
             edges=graph.edges,
-            doubled=graph.doubled,
             announced=own.announced(),
             blackholes=own.blackholes,
             workloads=own.workloads,

@@ -8,8 +8,8 @@ other: each names the address of the other, expects the AS that the other says i
 and finds the port that the other listens on, the passwords are equal, and the packets of both arrive with the TTL
 that the receiver insists on (RFC 5082: a sender with ``ttl security`` sends 255, any other BIRD 64).
 
-Where each side has several stanzas for the other (the mesh and a BGPPeer) there are as many sessions as find a partner. Who
-meets whom is chance; here a mesh stanza meets a mesh stanza before it meets another.
+Where a side has several stanzas for the other (the mesh and a BGPPeer) the first by name has the session, also when it is
+one that never comes up.
 
 Left out: where configurations come from (``agents.confd``), and what is said on a session (``fixpoint``).
 """
@@ -17,11 +17,11 @@ Left out: where configurations come from (``agents.confd``), and what is said on
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
-from agents.speaker.config import DEFAULT_PORT, PeerConfig, PeerKind, SpeakerConfig
+from agents.speaker.config import DEFAULT_PORT, PeerConfig, SpeakerConfig
 from protocol.prefix import Address
 
 BIRD_TTL = 64  # of `multihop` without a number
@@ -65,54 +65,40 @@ def connect(daemons: Sequence[Daemon], cut: Collection[frozenset[str]] = ()) -> 
         if daemon.alive:
             by_address.setdefault(daemon.config.address, []).append(daemon)
     numbers = itertools.count()
-    stanzas = {daemon.number: _by_neighbour(daemon.config.peers) for daemon in daemons if daemon.alive}
+    stanzas = {daemon.number: _leading(daemon.config.peers) for daemon in daemons if daemon.alive}
     for one in daemons:
         if not one.alive:
             continue
-        for address, ours in stanzas[one.number].items():
+        for address, mine in stanzas[one.number].items():
             # Of several nodes with one address the first has it.
             for other in by_address.get(address, ())[:1]:
                 if other.number <= one.number or frozenset((one.name, other.name)) in cut:
                     continue
-                theirs = stanzas[other.number].get(one.config.address, ())
-                for mine, its in _meet(one.config, ours, other.config, theirs):
+                its = stanzas[other.number].get(one.config.address)
+                if its is not None and _agree(one.config, mine, other.config, its):
                     number = next(numbers)
                     one.ends.append(End(number, one, mine, other, its))
                     other.ends.append(End(number, other, its, one, mine))
 
 
-def _by_neighbour(stanzas: Iterable[PeerConfig]) -> Mapping[Address, list[PeerConfig]]:
-    found: dict[Address, list[PeerConfig]] = {}
+def _leading(stanzas: Iterable[PeerConfig]) -> Mapping[Address, PeerConfig]:
+    """By neighbour."""
+    found: dict[Address, PeerConfig] = {}
     for stanza in stanzas:
-        found.setdefault(stanza.address, []).append(stanza)
+        if stanza.address not in found or stanza.name < found[stanza.address].name:
+            found[stanza.address] = stanza
     return found
 
 
-def _meet(
-    one: SpeakerConfig, ours: Sequence[PeerConfig], other: SpeakerConfig, theirs: Sequence[PeerConfig]
-) -> Iterator[tuple[PeerConfig, PeerConfig]]:
-    agreeing = [
-        (mine, its)
-        for mine, its in itertools.product(ours, theirs)
-        if mine.peer_as == its.local_as
+def _agree(one: SpeakerConfig, mine: PeerConfig, other: SpeakerConfig, its: PeerConfig) -> bool:
+    return (
+        mine.peer_as == its.local_as
         and its.peer_as == mine.local_as
         and mine.password == its.password
         and _arrives(mine, its)
         and _arrives(its, mine)
         and (_finds(mine, other) or _finds(its, one))
-    ]
-    met: set[str] = set()
-    for mine, its in sorted(agreeing, key=_precedence):
-        pair = {f"here {mine.name}", f"there {its.name}"}
-        if not pair & met:
-            met |= pair
-            yield mine, its
-
-
-def _precedence(pair: tuple[PeerConfig, PeerConfig]) -> tuple[bool, bool, str, str]:
-    mine, its = pair
-    unlike = (mine.kind is PeerKind.MESH) != (its.kind is PeerKind.MESH)
-    return unlike, mine.kind is not PeerKind.MESH, mine.name, its.name
+    )
 
 
 def _arrives(sender: PeerConfig, receiver: PeerConfig) -> bool:

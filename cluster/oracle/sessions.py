@@ -2,8 +2,9 @@
 
 Owns the derivation of the session graph of one address family from Node and BGPPeer. A session stands when both sides
 configure each other, each expects the AS of the cluster, both are alive and the link between them is not cut.
-There is one session between two nodes at most, however many resources ask for it, but for the mesh, whose sessions stand
-beside those that are asked for.
+There is one session between two nodes at most, however many resources ask for it. Of what a node has for one neighbour
+a peering that every node has comes first, then the mesh, then what is the node's own: that one has the session, also
+when it expects the wrong AS.
 
 The node-to-node mesh is not spelled out, it is a clique. Explicit peerings are tables, one a node: address to what is
 expected there. Global BGPPeers come first, then those of single nodes, then the reverse of both, each in the order of
@@ -16,7 +17,7 @@ Left out: neighbours that are no node of the cluster, and what a session is like
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -43,14 +44,12 @@ class Graph:
     """All sessions that should stand. Nodes are numbers.
 
     ``clique`` is the mesh. ``severed`` are pairs within the clique that cannot talk, as [node, bitmap of nodes
-    (little-endian)]. ``edges`` are all other sessions: [a, b, a reflects for b, b reflects for a]; ``doubled`` those
-    between two of the clique, where nobody reflects.
+    (little-endian)]. ``edges`` are all other sessions: [a, b, a reflects for b, b reflects for a].
     """
 
     clique: list[int]
     severed: list[tuple[int, bytes]]
     edges: list[tuple[int, int, bool, bool]]
-    doubled: list[Pair]
 
 
 @attrs.frozen
@@ -59,6 +58,7 @@ class _Peering:
 
     peer_as: int
     cluster: bytes
+    everybodys: bool  # it comes before the mesh
 
     def reflects(self, station: Station) -> bool:
         """Whether the neighbour is a client of the station that is configured so."""
@@ -77,18 +77,34 @@ def derive(
     """``cut`` holds each pair both ways round."""
     alive = [station for station in stations if station.address and station.number not in down]
     clique = {station.number for station in alive if mesh and not station.cluster}
+    tables = _tables(stations, asn, peers)
     severed: dict[int, int] = {}
-    for one, other in cut:
+    for one, other in (*cut, *_hidden(alive, clique, tables, asn)):
         if one in clique and other in clique:
             severed[one] = severed.get(one, 0) | 1 << other
     size = (len(stations) + 7) >> 3
-    explicit = _explicit(alive, _tables(stations, asn, peers), asn, cut)
     return Graph(
         clique=sorted(clique),
         severed=[(number, bits.to_bytes(size, "little")) for number, bits in sorted(severed.items())],
-        edges=[edge for edge in explicit if not (edge[0] in clique and edge[1] in clique)],
-        doubled=[edge[:2] for edge in explicit if edge[0] in clique and edge[1] in clique],
+        edges=[
+            edge
+            for edge in _explicit(alive, tables, asn, cut)
+            if not (edge[0] in clique and edge[1] in clique)
+        ],
     )
+
+
+def _hidden(
+    alive: Iterable[Station], clique: Collection[int], tables: Sequence[Mapping[bytes, _Peering]], asn: int
+) -> Iterator[Pair]:
+    """Sessions of the mesh that a peering of every node comes before, which can not come up; both ways round."""
+    numbers = {station.address: station.number for station in alive}
+    for station in alive:
+        if station.number in clique:
+            for address, peering in tables[station.number].items():
+                if peering.everybodys and peering.peer_as != asn and address in numbers:
+                    yield station.number, numbers[address]
+                    yield numbers[address], station.number
 
 
 def _explicit(
@@ -130,13 +146,13 @@ def _tables(stations: Sequence[Station], asn: int, peers: Sequence[BGPPeer]) -> 
             name = peer.metadata.name
             if peer.spec.peer_selector:
                 for remote in there[name]:
-                    add(here[name], remote.address, _Peering(asn, remote.cluster))
+                    add(here[name], remote.address, _Peering(asn, remote.cluster, not particular))
             elif (address := _address(peer.spec.peer_ip)) is not None:
-                add(here[name], address, _Peering(peer.spec.as_number or asn, b""))
+                add(here[name], address, _Peering(peer.spec.as_number or asn, b"", not particular))
     for peer in peers:
         if peer.spec.reverse_peering != "Manual":
             for local in here[peer.metadata.name]:
-                add(there[peer.metadata.name], local.address, _Peering(asn, local.cluster))
+                add(there[peer.metadata.name], local.address, _Peering(asn, local.cluster, False))
     return tables
 
 

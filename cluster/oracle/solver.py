@@ -20,7 +20,6 @@ Follows RFC 4456, and BIRD 1.6's ``bgp_import_control``, ``bgp_rte_mergable`` an
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -131,12 +130,11 @@ def local_routes(facts: Facts, number: int) -> Table:
 def counts(facts: Facts, own: Collection[str]) -> Iterator[tuple[str, NodeCounts]]:
     """For each living node of ``own``. A session counts at both of its ends."""
     near = _Topology(facts).near
-    doubled = Counter(number for pair in facts.doubled for number in pair)
     for group in solve(facts, own, _any_route):
         for number in group.members:
             local = local_routes(facts, number)
             routes = len(group.table) + sum(prefix not in group.table for prefix in local)
-            yield facts.names[number], NodeCounts(near[number].bit_count() + doubled[number], routes)
+            yield facts.names[number], NodeCounts(near[number].bit_count(), routes)
 
 
 def _any_route(gateways: tuple[Address, ...], device: str = "") -> FibRoute:
@@ -147,7 +145,7 @@ def session_count(facts: Facts) -> int:
     """All sessions of the cluster, each once."""
     size = len(facts.clique)
     severed = sum(int.from_bytes(bits, "little").bit_count() for _, bits in facts.severed) // 2
-    return size * (size - 1) // 2 - severed + len(facts.edges) + len(facts.doubled)
+    return size * (size - 1) // 2 - severed + len(facts.edges)
 
 
 class _Routes:

@@ -149,16 +149,20 @@ class Session:
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
-    def start(self, now: float) -> None:
-        """Idle, and wanted up: at once, even if an error would have it wait. Harmless in any other state."""
+    def start(self, now: float, delay: float = 0.0) -> None:
+        """Idle, and wanted up: at once, even if an error would have it wait. Harmless in any other state.
+
+        ``delay`` is waited for at least, before the first dial.
+        """
         self._now = now
+        delay = max(delay, self._config.start_delay)
         self._idle_hold_at = _NEVER
         if self._config.passive:
             self._step(Event.START_PASSIVE)
-        elif self._config.start_delay > 0 and self.state is State.IDLE:
+        elif delay > 0 and self.state is State.IDLE:
             # BIRD's connect delay: wait in Active, where the neighbour may come first.
             self._step(Event.START_PASSIVE)
-            self._arm_retry(self._config.start_delay)
+            self._arm_retry(delay)
         else:
             self._step(Event.START)
 

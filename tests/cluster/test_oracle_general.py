@@ -126,6 +126,10 @@ def plain_clusters(draw: st.DrawFn) -> list[Document]:
         if draw(st.booleans()):
             spec["reversePeering"] = draw(st.sampled_from(["Auto", "Manual"]))
         documents.append(bgp_peer(f"p{index}", **spec))
+    if draw(st.integers(0, 3)) == 0:
+        # Everybody's, so it comes before the mesh; and nobody is in that AS.
+        address = f"10.0.0.{draw(st.integers(1, count))}"
+        documents.append(bgp_peer("before", peerIP=address, asNumber=65009))
     return documents
 
 
@@ -166,6 +170,13 @@ class TestChoice:
 
 
 class TestSessions:
+    def test_the_first_stanza_by_name_has_the_session_or_there_is_none(self) -> None:
+        nodes = [*simple(1), *simple(2)]
+        own = bgp_peer("p", node="n1", peerIP="10.0.0.2", asNumber=64512, ttlSecurity=1)
+        assert sessions([*nodes, own]) == 1, "the mesh comes before it"
+        everybodys = bgp_peer("p", peerIP="10.0.0.2", asNumber=64512, ttlSecurity=1)
+        assert sessions([*nodes, everybodys]) == 0, "it comes before the mesh, which n2 has alone then"
+
     def test_one_names_its_as_and_the_other_does_not(self) -> None:
         """n1 expects n2 in n1's own AS, as confd does, and n2 is in the global one."""
         assert sessions([*simple(1, asn=64513), *simple(2)]) == 0
