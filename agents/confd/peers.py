@@ -16,7 +16,8 @@ A mesh neighbour without an AS of its own is expected in *this* node's AS, not i
 AS and a neighbour without can never agree. That is Calico's behaviour and is kept. The mesh has a password and a
 restart time of its own, and no filters but those for every session of the cluster.
 
-A Mesh_ and a Node_ or Global_ stanza for one neighbour can stand beside each other; only one session comes up.
+A Mesh_ and a Node_ or Global_ stanza for one neighbour can stand beside each other; only one session comes up, that of the
+first (``agents.speaker.turns``).
 
 ``localASNumber`` is the node's AS for the session: whether it is internal, and whether the neighbour is a client of a
 reflector, is asked of that.

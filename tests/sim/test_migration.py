@@ -1,4 +1,7 @@
-"""From the mesh to route reflectors, in the order that Calico documents: what sessions and routes do at each step."""
+"""From the mesh to route reflectors, in the order that Calico documents: what sessions and routes do at each step.
+
+And without any care: what turning the mesh off costs whose other sessions wait for that.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import trio
 import trio.testing
 
 from agents.dataplane.fib import RouteKind
+from agents.speaker.config import Timers
 from tests.conftest import Golden
 from tests.deterministic import run_deterministic
 from tests.sim.cluster import SimCluster
@@ -113,16 +117,21 @@ def client(cluster: SimCluster) -> str:
     return "\n".join(rows) + "\n"
 
 
+async def in_a_mesh(nursery: trio.Nursery) -> SimCluster:
+    cluster = SimCluster(nursery, 1, NAMES)
+    cluster.apply(pool("default", "192.168.0.0/16", blockSize=26))
+    cluster.apply(mesh(True))
+    for index, name in enumerate(NAMES, 1):
+        cluster.apply(member(name))
+        cluster.apply(affinity(name, f"192.168.{index}.0/26"))
+        await cluster.start(name)
+    return cluster
+
+
 async def migrate() -> str:
     text = ""
     async with trio.open_nursery() as nursery:
-        cluster = SimCluster(nursery, 1, NAMES)
-        cluster.apply(pool("default", "192.168.0.0/16", blockSize=26))
-        cluster.apply(mesh(True))
-        for index, name in enumerate(NAMES, 1):
-            cluster.apply(member(name))
-            cluster.apply(affinity(name, f"192.168.{index}.0/26"))
-            await cluster.start(name)
+        cluster = await in_a_mesh(nursery)
         for title, documents in (("five nodes, a block each, in a mesh", []), *steps()):
             for document in documents:
                 cluster.apply(document)
@@ -137,3 +146,31 @@ async def migrate() -> str:
 
 def test_from_the_mesh_to_reflectors(golden: Golden) -> None:
     golden("migration", run_deterministic(migrate, 1, trio.testing.MockClock(autojump_threshold=0)))
+
+
+async def turn_the_mesh_off() -> tuple[Watch, Watch]:
+    async with trio.open_nursery() as nursery:
+        cluster = await in_a_mesh(nursery)
+        cluster.apply(bgp_peer("everybody", nodeSelector="all()", peerSelector="all()"))
+        await trio.sleep(QUIET)
+        watches = []
+        for on in (False, True):
+            cluster.apply(mesh(on))
+            watch = Watch(cluster)
+            await watch.look()
+            assert cluster.differences() == []
+            watches.append(watch)
+        nursery.cancel_scope.cancel()
+    off, on_again = watches
+    return off, on_again
+
+
+def test_sessions_that_wait_for_the_mesh_to_go_take_a_connect_delay() -> None:
+    off, on_again = run_deterministic(turn_the_mesh_off, 1, trio.testing.MockClock(autojump_threshold=0))
+    delay = Timers().connect_delay
+    assert off.broke == {"Mesh": 20}
+    assert off.lowest == 0
+    assert 0.75 * delay <= off.settled <= delay + 2 * STEP
+    # Nobody waits for a connect delay before the mesh: it was not there before.
+    assert on_again.broke.keys() == {"Node"}
+    assert on_again.settled < 0.75 * delay

@@ -1,26 +1,16 @@
-"""Clusters with what is around them: drawn manifests, routers outside, and passwords.
-
-Two stanzas for one neighbour (the mesh and a BGPPeer) have no answer in Calico, where BIRD's two protocols take turns. Here
-both sessions may stand, and who meets whom is a matter of time; so where there are such, all stanzas are alike.
-"""
+"""Clusters with what is around them: drawn manifests, routers outside, passwords, and a mesh beside any peering."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
 from hypothesis import strategies as st
 
-from agents.confd.derive import Confd
-from agents.confd.still import StillView
-from agents.speaker.config import Timers
-from protocol.v3.codec import decode
 from tests.strategies.clusters import Document, document
 from tests.strategies.manifests import Drawn, manifests
 
 NETWORKS = {4: "10.77.0.{}/24", 6: "fd77::{}/64"}
-_WHO = frozenset({"node", "nodeSelector", "peerSelector", "peerIP", "asNumber", "reversePeering"})
 ANNOUNCED = {4: ("0.0.0.0/0", "10.128.0.0/28", "172.20.0.0/16"), 6: ("::/0", "fd80:1::/124")}
 
 
@@ -62,27 +52,15 @@ def labs(draw: st.DrawFn) -> Drawn:
         }
         more.append(secret)
     documents = (*drawn.documents, *more)
-    if not _once(documents, drawn.env):
-        documents = tuple(map(_without_options, documents))
+    if draw(st.integers(0, 2)) == 0:
+        documents = tuple(map(_with_mesh, documents))
     return attrs.evolve(drawn, documents=documents)
 
 
-def _once(documents: tuple[Document, ...], env: Mapping[str, str]) -> bool:
-    """Whether no daemon has two stanzas for one neighbour."""
-    resources = [decode(each) for each in documents]
-    confd = Confd(StillView(resources), Timers(), env=env)
-    for name in (each["metadata"]["name"] for each in documents if each["kind"] == "Node"):
-        for family in NETWORKS:
-            config = confd.derive(name, family)
-            if config is not None and len({peer.address for peer in config.peers}) < len(config.peers):
-                return False
-    return True
-
-
-def _without_options(each: Document) -> Document:
-    if each["kind"] != "BGPPeer":
+def _with_mesh(each: Document) -> Document:
+    if each["kind"] != "BGPConfiguration" or each["metadata"]["name"] != "default":
         return each
-    return {**each, "spec": {field: value for field, value in each["spec"].items() if field in _WHO}}
+    return {**each, "spec": {**each["spec"], "nodeToNodeMeshEnabled": True}}
 
 
 def _router(draw: st.DrawFn, number: int, asn: int, families: list[int]) -> Document:
