@@ -59,6 +59,7 @@ def until(up: Up, fits: Callable[[str], bool]) -> str:
     deadline = time.monotonic() + PATIENCE
     while not fits(status := done(up, "status")):
         assert time.monotonic() < deadline, status
+        time.sleep(0.1)  # each look is a process, and the cluster has better to do
     return status
 
 

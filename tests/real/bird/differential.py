@@ -4,8 +4,8 @@
                                       │        └─ what Felix programmed ─┐                  ├─► differences
                                       └─► confd ─► BIRD's files ─────────┴─► real daemons ──┘
 
-Owns ``load``, ``settles`` and ``differences``. The daemons have converged when they say what the emulated ones say, twice and with a moment in
-between; or never, and then what they say when the patience is over is what is different.
+Owns ``load``, ``settles`` and ``differences``. The daemons have converged when they say what the emulated ones say, twice
+and with a moment in between; or never, and then what they say when the patience is over is what is different.
 """
 
 from __future__ import annotations
@@ -78,12 +78,14 @@ def settles(configs: Mapping[Daemon, SpeakerConfig]) -> bool:
 
 def differences(
     resources: Sequence[Resource], env: Mapping[str, str], programs: Mapping[int, str]
-) -> list[str]:
-    """What real BIRD has otherwise, in words. ``env`` is calico-node's; ``programs`` are BIRD's, by family."""
+) -> list[str] | None:
+    """What real BIRD has otherwise, in words; None for what is not compared (docs/differences.md). ``env`` is calico-node's;
+    ``programs`` are BIRD's, by family.
+    """
     emulation = emulate(resources, env)
     configs = _with_one_dialler(configurations(resources, env))
     if any(map(_taught_its_next_hops, emulation.routes.values())):
-        return []  # docs/differences.md
+        return None
     names = sorted(emulation.felix)
     with Wire(names) as wire:
         for name in names:

@@ -120,7 +120,3 @@ def _batch(name: str | None, commands: Sequence[str]) -> None:
     done = subprocess.run(arguments, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"{' '.join(arguments)}: {done.stderr.strip()} in:\n{text}")
-
-
-def _ip(name: str, *arguments: str) -> str:
-    return subprocess.run(["ip", "-n", name, *arguments], capture_output=True, text=True, check=True).stdout

@@ -1,7 +1,7 @@
 """What ``show route all`` and ``show protocols`` say: the same readers for the real daemon and for the emulated one.
 
-Owns ``Route`` (one candidate of one prefix), ``read``, ``read_sessions`` and ``undecided``. What is not in a Route: when it came, and in which place among the
-candidates of its prefix it stands.
+Owns ``Route`` (one candidate of one prefix), ``read``, ``read_sessions`` and ``undecided``. What is not in a Route: when it
+came, and in which place among the candidates of its prefix it stands.
 """
 
 from __future__ import annotations
