@@ -16,7 +16,8 @@ Among BGPPeers of one step Calico leaves the winner to the order of a Go map; he
 among nodes with one address too.
 
 A peerIP that is a Calico node's own address is dialled at that node's port. A peerIP carries no cluster ID, not
-even when it is a route reflector's. A selector that does not parse matches no node.
+even when it is a route reflector's. A selector that does not parse matches no node. A node without an address is nobody's neighbour; those that
+would peer with it are told so.
 
 A BGPPeer with ``localWorkloadSelector`` has no neighbours here: workloads are each node's own (``peers``).
 
@@ -73,7 +74,7 @@ class MeshNeighbor(NamedTuple):
 @attrs.frozen(kw_only=True)
 class Mesh:
     neighbors: tuple[MeshNeighbor, ...]  # sorted by protocol name; empty when the mesh is off
-    password: str | None
+    password: str | None = attrs.field(repr=False)
     restart_time: int | None
     import_filters: tuple[Filter, ...]
     export_filters: tuple[Filter, ...]
@@ -116,7 +117,8 @@ def build_fabric(
     ``mesh_filters`` are for import and export."""
     wanted = [requests[name] for name in sorted(requests)]
     members = [nodes[name] for name in sorted(nodes) if nodes[name].address]
-    reader = _PeeringReader(settings, members)
+    homeless = [nodes[name] for name in sorted(nodes) if nodes[name].homeless]
+    reader = _PeeringReader(settings, members, homeless)
     password, notes = mesh_password
     return Fabric(
         settings=settings,
@@ -155,9 +157,12 @@ def label_of(text: str, port: int | None) -> str:
 class _PeeringReader:
     """Reads BGPPeers against one set of nodes. Remembers each selector's answer."""
 
-    def __init__(self, settings: PeeringSettings, members: Sequence[NodeFacts]) -> None:
+    def __init__(
+        self, settings: PeeringSettings, members: Sequence[NodeFacts], homeless: Sequence[NodeFacts]
+    ) -> None:
         self._settings = settings
-        self._members = members  # nodes with an address, sorted by name
+        self._members = members  # nodes with an address of the family, sorted by name
+        self._homeless = homeless
         self._by_address: dict[Address, list[NodeFacts]] = {}
         for node in members:
             self._by_address.setdefault(node.address, []).append(node)
@@ -179,10 +184,10 @@ class _PeeringReader:
                     nodes=self._local_names(request),
                     neighbors=self._remote_neighbors(request),
                     workloads=request.workloads,
-                    notes=request.notes,
+                    notes=self._notes(request),
                 )
-            elif request.workloads is not None or request.notes:
-                yield Peering(nodes=None, workloads=request.workloads, notes=request.notes)
+            elif request.workloads is not None or self._notes(request):
+                yield Peering(nodes=None, workloads=request.workloads, notes=self._notes(request))
 
     def reverse_peerings(self, requests: Iterable[Request]) -> Iterator[Peering]:
         for request in requests:
@@ -197,6 +202,16 @@ class _PeeringReader:
                 options = request.node_options
                 neighbors = (self._as_neighbor(node, options) for node in self._local_nodes(request))
                 yield Peering(nodes=nodes, neighbors=tuple(neighbors), notes=request.notes)
+
+    def _notes(self, request: Request) -> tuple[str, ...]:
+        selector = request.spec.peer_selector
+        if not selector or not self._homeless:
+            return request.notes
+        found = [node.name for node in _matching(selector, self._homeless)]
+        if not found:
+            return request.notes
+        more = f" and {len(found) - 1} more have" if len(found) > 1 else " has"
+        return (*request.notes, f"{request.name}: Node/{found[0]}{more} no address: skipped")
 
     def _local_names(self, request: Request) -> frozenset[str]:
         """Of the nodes that a BGPPeer which is not global is for."""
@@ -257,12 +272,7 @@ class _PeeringReader:
 
     def _nodes_matching(self, selector: str) -> Sequence[NodeFacts]:
         if selector not in self._matching:
-            try:
-                matches = parse(selector).matches
-            except SelectorError:
-                self._matching[selector] = ()
-            else:
-                self._matching[selector] = [node for node in self._members if matches(node.labels)]
+            self._matching[selector] = _matching(selector, self._members)
         return self._matching[selector]
 
     def _names_matching(self, selector: str) -> frozenset[str]:
@@ -282,3 +292,11 @@ class _PeeringReader:
             by_node_address=False,
             options=options,
         )
+
+
+def _matching(selector: str, nodes: Iterable[NodeFacts]) -> Sequence[NodeFacts]:
+    try:
+        matches = parse(selector).matches
+    except SelectorError:
+        return ()
+    return [node for node in nodes if matches(node.labels)]

@@ -30,6 +30,7 @@ class NodeFacts:
     text: str  # the address as BIRD's configuration has it; compared as text to find the passive side
     subnet: Prefix | None  # None: not known
     ipv4: Address  # in the facts of both families: a router ID has four octets
+    homeless: bool  # no address of either family
     as_number: int | None
     cluster_id: Address | None
     wireguard: bool
@@ -58,6 +59,7 @@ def node_facts(node: Node, family: int) -> NodeFacts:
         text=format_address(address) if address else "",
         subnet=masked(text) if "/" in text else None,
         ipv4=ipv4,
+        homeless=not ipv4 and not ipv6,
         as_number=None if bgp is None else bgp.as_number,
         cluster_id=parse_address(bgp.route_reflector_cluster_id)
         if bgp is not None and bgp.route_reflector_cluster_id

@@ -61,6 +61,27 @@ def test_with_whom_is_named_by_selector_and_the_nodes_say_the_rest() -> None:
     ]
 
 
+def test_a_neighbour_without_any_address_is_left_out_and_said_to_those_who_would_have_it() -> None:
+    four, none, other = (
+        node("four", rack="b"),
+        node("none", rack="b"),
+        node("other", ipv6="fd00:77::1/64", rack="b"),
+    )
+    ours = bgp_peer("b", node="one", peer_selector="rack == 'b'")
+    assert config_of("one", *CLUSTER, other, none, ours).notes == (
+        "BGPPeer/b: Node/none has no address: skipped",
+    )
+    assert config_of("one", *CLUSTER, other, none, four, ours).notes == (
+        "BGPPeer/b: Node/four and 1 more have no address: skipped",
+    )
+    assert config_of("two", *CLUSTER, none, ours).notes == ()
+    assert config_of("one", *CLUSTER, other, ours).notes == ()
+    everyones = bgp_peer("b", peer_selector="rack == 'b'")
+    assert config_of("two", *CLUSTER, none, everyones).notes == (
+        "BGPPeer/b: Node/none has no address: skipped",
+    )
+
+
 def test_a_port_is_part_of_an_explicit_name() -> None:
     peer = bgp_peer("tor", peer_ip="10.99.0.1:1790", as_number=65000)
     assert stanzas("one", ONE, peer) == ["Global_10_99_0_1_port_1790 as 65000 port 1790"]
