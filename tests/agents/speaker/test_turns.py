@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,16 @@ from agents.speaker.turns import Turns
 from protocol.bgp.errors import Cease, Code
 from protocol.bgp.messages import Notification
 from protocol.bgp.wire import split
-from tests.strategies.speaker import SpeakerNet, block, host, neighbour, peer_config, speaker_config
+from tests.strategies.speaker import (
+    SpeakerNet,
+    block,
+    host,
+    neighbour,
+    peer_config,
+    speaker_config,
+    step,
+    steps,
+)
 
 MESH, NODE, GLOBAL = PeerKind.MESH, PeerKind.NODE, PeerKind.GLOBAL
 DELAY = Timers().connect_delay
@@ -225,6 +235,49 @@ def test_what_people_see() -> None:
     assert status.peers[1].protocol_state == "start"
 
 
+kinds = st.sets(st.sampled_from((GLOBAL, MESH, NODE)))
+changes = st.tuples(st.just("set"), st.sampled_from((1, 2)), kinds)
+switches = st.tuples(st.just("switch"), st.sampled_from((1, 2)), st.sampled_from((GLOBAL, MESH, NODE)))
+waves = st.tuples(st.just("wire"), st.just(0), st.lists(steps, max_size=8))
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(script=st.lists(st.one_of(changes, switches, waves), max_size=20), seed=st.integers(0, 1000))
+def test_any_history_ends_with_a_session_between_those_whose_turn_it_is(
+    script: list[tuple[str, int, Any]], seed: int
+) -> None:
+    net = SpeakerNet(seed=seed)
+    for number in (1, 2):
+        net.add(member(number, MESH))
+    for verb, number, what in script:
+        if verb == "wire":
+            for each in what:
+                step(net, *each)
+        elif verb == "set":
+            net.configure(member(number, *sorted(what, key=lambda kind: kind.value)))
+        else:
+            speaker = net.speakers[host(number)]
+            name = f"{what.value}_10_77_0_{3 - number}"
+            if name in speaker.peers and not speaker.enable(name, net.now):
+                speaker.disable(name, net.now)
+            net.act(host(number))
+    on = {
+        number: sorted(
+            peer.config.name for peer in net.speakers[host(number)].peers.values() if not peer.disabled
+        )
+        for number in (1, 2)
+    }
+    stands = all(on.values())
+    net.settle(2 * stands)
+    net.advance(net.now + 200)
+    for number, names in on.items():
+        assert up(net, number) == names[:1] * stands
+        waiting = {name: why for name, why in waits(net, number).items() if name not in names[:1]}
+        assert waiting == dict.fromkeys(names[1:], f"Waits for {names[0]}" if names else "")
+    assert len(net.ends) == 2 * stands
+
+
 # --- the order by itself ------------------------------------------------------------------------------------------
 
 
@@ -234,11 +287,11 @@ NAMES = "Global", "Mesh", "Node"
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from((1, 2))), max_size=30), st.data())
 def test_the_leader_is_the_first_that_is_not_disabled(
-    steps: list[tuple[str, int]], data: st.DataObject
+    history: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     turns = Turns()
     there: dict[tuple[str, int], Peer] = {}
-    for name, number in steps:
+    for name, number in history:
         before = turns.leader(host(number))
         if (name, number) in there:
             follower = turns.remove(there.pop((name, number)))
