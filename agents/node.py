@@ -400,5 +400,5 @@ def _parsed(texts: Iterable[str]) -> list[Address]:
     return [parse_address(text.partition("/")[0]) for text in texts if text]
 
 
-def _endpoint(config: SpeakerConfig) -> tuple[Address, int | None]:
-    return config.address, config.listen_port
+def _endpoint(config: SpeakerConfig) -> tuple[Address, int]:
+    return config.address, config.listen_port or DEFAULT_PORT

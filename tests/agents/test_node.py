@@ -396,6 +396,17 @@ async def test_a_port_that_changes_moves_the_node(cluster: SimCluster) -> None:
 
 
 @virtual(2)
+async def test_the_port_that_it_has_anyway_moves_nobody(cluster: SimCluster) -> None:
+    await trio.sleep(1)
+    bird = cluster.node(name_of(1)).speakers[IPV4]
+    cluster.apply(
+        document("BGPConfiguration", f"node.{name_of(1)}", {"listenPort": 179, "logSeverityScreen": "Info"})
+    )
+    await trio.sleep(1)
+    assert cluster.node(name_of(1)).speakers == {IPV4: bird}
+
+
+@virtual(2)
 async def test_sessions_are_events(cluster: SimCluster) -> None:
     await trio.sleep(1)
     await cluster.crash(name_of(2))
