@@ -1,8 +1,8 @@
 """What to launch: the user's wishes and manifests, turned into resources and a list of nodes.
 
 Owns ``Spec`` (one frozen object per ``up``), ``World`` (the resources to load and the nodes to start) and the checks
-that need the whole cluster to be seen: nodes without an address, two nodes or routers with one, pools too small for the
-nodes that they serve, a name taken twice.
+that need the whole cluster to be seen: two nodes or routers with one address, pools too small for the nodes that they
+serve, a name taken twice. A node without an address is launched, and has no BGP until somebody gives it one.
 
 Flow: ``protocol.v3.loader`` reads the manifests; ``build`` fills in what they leave out and complains about all that
 is wrong at once; ``cluster.launch`` loads the resources into the datastore and starts the nodes.
@@ -314,17 +314,11 @@ def _check_numbers(spec: Spec) -> Iterator[str]:
 
 
 def _check_addresses(members: Iterable[Resource]) -> Iterator[str]:
-    """A manifest's nodes and routers: each with an address, none twice (names are the loader's)."""
+    """No address of a manifest's nodes and routers twice (names are the loader's)."""
     owners: dict[Address, str] = {}
     for member in members:
         what = f"{member.kind}/{member.metadata.name}"
-        addresses = addresses_of(member)
-        if not addresses:
-            yield (
-                f"{what}: spec.bgp.ipv4Address, spec.bgp.ipv6Address: both missing, "
-                f"and a node without an address cannot be launched"
-            )
-        for family, address in addresses.items():
+        for family, address in addresses_of(member).items():
             if address in owners:
                 field = (
                     f"spec.bgp.ipv{4 if family == IPV4 else 6}Address"
@@ -366,8 +360,9 @@ def _check_pools(
     if not spec.pods_per_node and spec.blocks_per_node == 1:
         return
     for node in nodes:
-        if not addresses_of(node).keys() & set(families):
-            words = " or ".join(f"IPv{4 if family == IPV4 else 6}" for family in addresses_of(node))
+        homes = addresses_of(node).keys()
+        if homes and not homes & set(families):
+            words = " or ".join(f"IPv{4 if family == IPV4 else 6}" for family in homes)
             yield f"Node/{node.metadata.name}: there is no IPPool of {words}, of which it has an address"
     for family in families:
         served = [node for node in nodes if family in addresses_of(node)]

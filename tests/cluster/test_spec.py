@@ -133,11 +133,17 @@ def test_route_reflectors_and_a_manifest_that_wants_the_mesh_contradict_each_oth
 
 
 def test_everything_wrong_with_the_nodes_is_said_at_once() -> None:
-    assert problems(Spec(), node("a"), node("b", "10.0.0.1/24"), node("c", "10.0.0.1")) == [
-        "Node/a: spec.bgp.ipv4Address, spec.bgp.ipv6Address: both missing, "
-        "and a node without an address cannot be launched",
-        "Node/c: spec.bgp.ipv4Address: 10.0.0.1 is Node/b's already",
+    three = node("a", "10.0.0.1/24"), node("b", "10.0.0.1"), node("c", "10.0.0.1/16")
+    assert problems(Spec(), *three) == [
+        "Node/b: spec.bgp.ipv4Address: 10.0.0.1 is Node/a's already",
+        "Node/c: spec.bgp.ipv4Address: 10.0.0.1 is Node/a's already",
     ]
+
+
+def test_a_node_without_an_address_is_launched_like_any_other() -> None:
+    world = build(Spec(), [node("a"), node("b", "10.0.0.1/24")])
+    assert [each.metadata.name for each in world.nodes] == ["a", "b"]
+    assert world.addresses()["a"] == ()
 
 
 def test_a_pool_too_small_for_its_nodes_is_refused_with_the_sum() -> None:
