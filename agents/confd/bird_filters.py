@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
+from agents.confd.prefixes import masked
 from agents.speaker.config import MAX_PRIORITY, Filter
-from protocol.prefix import IPV4, family_of, parse_prefix
+from protocol.prefix import IPV4, family_of, format_prefix
 from protocol.v3.bgp import FilterOperation, FilterRuleV4, FilterRuleV6
 
 Rule = FilterRuleV4 | FilterRuleV6
@@ -88,16 +89,16 @@ def _conditions(rule: Rule) -> Iterator[str]:
 
 
 def _prefixes(rule: Rule) -> str:
-    """The CIDR, or the set of its prefixes whose length is within the bounds."""
+    """The CIDR, or the set of its prefixes whose length is within the bounds. BIRD takes no host bits, which a rule may have."""
+    cidr = masked(rule.cidr)
     if rule.prefix_length is None:
-        return rule.cidr
-    cidr = parse_prefix(rule.cidr)
+        return format_prefix(cidr)
     shortest, longest = cidr[0], 32 if family_of(cidr) == IPV4 else 128
     if rule.prefix_length.min is not None:
         shortest = max(shortest, rule.prefix_length.min)
     if rule.prefix_length.max is not None:
         longest = min(longest, rule.prefix_length.max)
-    return f"[ {rule.cidr}{{{shortest},{longest}}} ]"
+    return f"[ {format_prefix(cidr)}{{{shortest},{longest}}} ]"
 
 
 def _operations(operations: Iterable[FilterOperation]) -> Iterator[str]:

@@ -347,6 +347,16 @@ def test_priorities_are_local_preferences_below_the_largest_integer() -> None:
             "bgp_community.add((64512, 7)); bgp_path.prepend(65002); bgp_path.prepend(65001);"
             " bgp_large_community.add((64512, 7, 9)); bgp_local_pref = 2147483391; accept;",
         ),
+        (
+            FilterRuleV4(action="Reject", cidr="10.1.2.3/16", match_operator="In"),
+            "if ((net ~ 10.1.0.0/16)) then { reject; }",
+        ),
+        (
+            FilterRuleV4(
+                action="Reject", cidr="10.1.2.3/16", match_operator="In", prefix_length=PrefixLengthV4(min=20)
+            ),
+            "if ((net ~ [ 10.1.0.0/16{20,32} ])) then { reject; }",
+        ),
     ],
 )
 def test_a_rule_is_a_statement(rule: FilterRuleV4 | FilterRuleV6, expected: str) -> None:
