@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterable
 from typing import NewType
 
 Address = NewType("Address", bytes)
@@ -112,6 +113,24 @@ def contains(outer: Prefix, inner: Prefix) -> bool:
         return False
     shift = ((len(outer) - 1) << 3) - outer[0]
     return int.from_bytes(outer[1:], "big") >> shift == int.from_bytes(inner[1:], "big") >> shift
+
+
+class Cover:
+    """A list of prefixes, asked for the first of them that contains another. That takes one look-up for each length that
+    the list has, however long it is: a node may have a thousand blocks, and asks about the routes of every other's.
+    """
+
+    def __init__(self, prefixes: Iterable[Prefix]) -> None:
+        self._place: dict[Prefix, int] = {}
+        for place, prefix in enumerate(prefixes):
+            self._place.setdefault(prefix, place)
+        self._lengths = sorted({prefix[0] for prefix in self._place})
+
+    def first(self, prefix: Prefix) -> Prefix | None:
+        network, family = network_int(prefix), family_of(prefix)
+        wider = (make_prefix(network, length, family) for length in self._lengths if length <= prefix[0])
+        found = [outer for outer in wider if outer in self._place]
+        return min(found, key=self._place.__getitem__, default=None)
 
 
 def overlaps(one: Prefix, other: Prefix) -> bool:

@@ -40,7 +40,7 @@ from agents.speaker.decision import Path, RouteSource
 from agents.speaker.filters import Facts, FilterChain, add_communities, interface_pattern, local_pref
 from agents.speaker.peer import Peer
 from protocol.bgp.attributes import DEFAULT_LOCAL_PREF, Attributes, Origin, prepend
-from protocol.prefix import Address, Prefix, contains
+from protocol.prefix import Address, Cover, Prefix, contains
 
 MAX_MEMO = 1 << 17
 """Prefixes that a policy remembers before it starts anew: two per route of a table of 50,000."""
@@ -197,7 +197,10 @@ class Exporter:
         self._router_id = router_id
         self._intern = intern
         self._filters = FilterChain(to.export_filters, internal=to.internal)
-        self._blocks = tuple(block.cidr for block in policy.blocks if block.confirmed) if policy else ()
+        self._blocks = (
+            Cover(block.cidr for block in policy.blocks if block.confirmed) if policy else Cover(())
+        )
+        self._accepted = Cover((*policy.services, *policy.reflected, *policy.pools)) if policy else Cover(())
         hidden: tuple[str, ...] = (_BPF_DEVICE,)
         if policy is not None and to.internal:
             hidden += (*_FELIX_DEVICES, _TUNNEL) if policy.tunnel_kept else _FELIX_DEVICES
@@ -337,11 +340,10 @@ class Exporter:
             return _Default.ACCEPT
         if any(contains(pool, prefix) for pool in policy.export_disabled):
             return _Default.REJECT
-        for block in self._blocks:
-            if contains(block, prefix):
-                return _Default.ACCEPT if prefix == block else _Default.ELEVATED
-        accepted = (*policy.services, *policy.reflected, *policy.pools)
-        return _Default.ACCEPT if any(contains(cidr, prefix) for cidr in accepted) else _Default.REJECT
+        block = self._blocks.first(prefix)
+        if block is not None:
+            return _Default.ACCEPT if prefix == block else _Default.ELEVATED
+        return _Default.ACCEPT if self._accepted.first(prefix) is not None else _Default.REJECT
 
     def _communities(self, prefix: Prefix) -> tuple[CommunityValue, ...]:
         """apply_communities()."""

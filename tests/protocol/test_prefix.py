@@ -12,6 +12,7 @@ from protocol.prefix import (
     IPV4,
     IPV6,
     Address,
+    Cover,
     Prefix,
     address_family,
     contains,
@@ -153,6 +154,18 @@ def test_containment_is_the_librarys(pair: tuple[Prefix, Prefix]) -> None:
     one, other = pair
     assert contains(one, other) is inside(network(other), network(one))
     assert overlaps(one, other) is (contains(one, other) or contains(other, one)) is overlaps(other, one)
+
+
+@given(st.lists(pairs(), max_size=4), st.data())
+def test_the_first_of_a_list_that_contains_it(
+    drawn: list[tuple[Prefix, Prefix]], data: st.DataObject
+) -> None:
+    listed = [prefix for pair in drawn for prefix in pair]
+    asked = data.draw(st.sampled_from(listed) if listed else any_prefixes)
+    around = make_prefix(network_int(asked), data.draw(st.integers(0, asked[0])), family_of(asked))
+    for each in ([*listed, around], [around, *listed], listed[1:], []):
+        first = next((outer for outer in each if contains(outer, asked)), None)
+        assert Cover(each).first(asked) == first
 
 
 @given(st.lists(any_prefixes, max_size=8))
