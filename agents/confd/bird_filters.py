@@ -80,9 +80,7 @@ def _conditions(rule: Rule) -> Iterator[str]:
     if rule.communities:
         name, value = _community(rule.communities.values[0])
         yield f"({value} ~ {name})"
-    if len(rule.as_path_prefix) == 1:
-        yield f"(bgp_path.first = {rule.as_path_prefix[0]})"
-    elif rule.as_path_prefix:
+    if rule.as_path_prefix:
         yield f"(bgp_path ~ [= {' '.join(map(str, rule.as_path_prefix))} * =])"
     if rule.priority is not None:
         yield f"(defined(bgp_local_pref)&&(bgp_local_pref = {MAX_PRIORITY - rule.priority}))"

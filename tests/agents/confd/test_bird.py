@@ -319,7 +319,7 @@ def test_priorities_are_local_preferences_below_the_largest_integer() -> None:
         ),
         (
             FilterRuleV4(action="Accept", as_path_prefix=(65001,)),
-            "if ((bgp_path.first = 65001)) then { accept; }",
+            "if ((bgp_path ~ [= 65001 * =])) then { accept; }",
         ),
         (
             FilterRuleV4(action="Accept", as_path_prefix=(65001, 65002)),
