@@ -35,11 +35,16 @@ class Name(NamedTuple):
         """Of the whole kind, of a namespace's, or of one resource."""
         parts = [base(self.api_version)]
         if namespace and self.namespaced:
-            parts += ["namespaces", quote(namespace, safe="")]
+            parts += ["namespaces", _quoted(namespace)]
         parts.append(self.plural)
         if name:
-            parts.append(quote(name, safe=""))
+            parts.append(_quoted(name))
         return "/".join(parts)
+
+
+def _quoted(name: str) -> str:
+    """What is no text (a shell passes any octet on) is no resource's name, with a question mark for it neither."""
+    return quote(name, safe="", errors="replace")
 
 
 NAMES: Final = (

@@ -79,7 +79,7 @@ def node_path(node: str, view: str) -> str:
     """Raises Refused for what can be no node's name, and would be the path of something else."""
     if not node or "/" in node:
         raise Refused(f"no node {node!r}: that is not the name of one")
-    return f"/tortie/v1/nodes/{quote(node, safe='')}/{view}"
+    return f"/tortie/v1/nodes/{quote(node, safe='', errors='replace')}/{view}"
 
 
 def ask(endpoint: Endpoint, method: str, path: str, *, body: str = "", output: str = "table") -> Reply:

@@ -43,8 +43,10 @@ def patch(*, kind: str, resource: str, text: str, type_: str, namespace: str, na
     known = kind_of(kind)
     try:
         change = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failed(f"failed to execute command: the patch is not JSON: {error}") from None
+    if not isinstance(change, dict | list):
+        raise Failed(f"failed to execute command: the patch must be a JSON object, not {text}")
     with Session(client.find(name)) as session:
         try:
             session.call("PATCH", known.path(namespace or "default", resource), change, _TYPES[type_])

@@ -3,7 +3,8 @@
     manifests ─► loader ─► StillView ─► Confd ─► SpeakerConfig of each family ─► BIRD's files | a table of peers
 
 The manifests are read as ``up`` reads them. What confd could not follow is said on stderr; the output is what it
-made of the rest. Exit codes: 0; 1 for a node that is not there; 2 for bad usage and bad manifests.
+made of the rest. Exit codes: 0; 1 where DIR cannot be written; 2 for bad usage, bad manifests and a node that is
+not in them.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def _configs(
             )
             complaint = f"no node {node}{hint}"
         click.echo(f"tortie: {complaint}", err=True)
-        raise SystemExit(1)
+        raise SystemExit(2)
     own = [_affinity(node, cidr, state) for cidr, state in affinities]
     confd = Confd(StillView([*resources, *own]), Timers(), env=dict(env))
     configs = [config for family in (IPV4, IPV6) if (config := confd.derive(node, family)) is not None]
@@ -203,7 +204,8 @@ def _affinity(node: str, cidr: str, state: str) -> BlockAffinity:
             }
         )
     except InvalidResource as error:
-        reasons = "; ".join(fault.message for fault in error.faults)
+        # The name is ours, and wrong only where the CIDR is.
+        reasons = "; ".join(fault.message for fault in error.faults if fault.path[:1] != ("metadata",))
         raise click.UsageError(f"--affinity {cidr}={state}: {reasons}") from None
     assert isinstance(resource, BlockAffinity)
     return resource

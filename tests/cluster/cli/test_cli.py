@@ -20,7 +20,7 @@ from cluster import views
 from cluster.api import rundir
 from cluster.api.control import NodeDown, NoSuchNode
 from cluster.api.server import serve
-from cluster.cli import down, main
+from cluster.cli import client, down, main
 from cluster.datastore.memory import MemoryStore
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
 from protocol.prefix import IPV4
@@ -335,3 +335,7 @@ def test_a_full_disk_is_one_line(arguments: str) -> None:
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert (result.returncode, result.stderr) == (1, "tortie: No space left on device\n")
+
+
+def test_a_name_that_is_no_text_is_asked_for_and_not_found() -> None:
+    assert client.node_path("no\udcffde", "status") == "/tortie/v1/nodes/no%3Fde/status"

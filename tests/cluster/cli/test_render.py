@@ -150,10 +150,10 @@ def test_what_could_not_be_followed_is_said_beside_the_output(manifest: str) -> 
 
 def test_a_node_that_is_not_there(manifest: str, tmp_path: Path) -> None:
     done = run("peers", "--node", "leaf-3", "-f", manifest)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.stderr == "tortie: no node leaf-3; did you mean leaf-2, leaf-1?\n"
     done = run("bird", "--node", "quux", "-f", manifest, "--out", str(tmp_path / "out"))
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.stderr == "tortie: no node quux among the 3 of the manifests\n"
     assert not (tmp_path / "out").exists()
 
@@ -173,6 +173,7 @@ def test_bad_manifests_are_all_named_and_nothing_is_written(tmp_path: Path) -> N
         (["--out", "x", "--affinity", "10.4.0.0/26"], "is not CIDR=STATE"),
         (["--out", "x", "--affinity", "10.4.0.0/26=mine"], "the state is one of 'confirmed', 'pending'"),
         (["--out", "x", "--affinity", "10.4.0.1/26=confirmed"], "has host bits set"),
+        (["--out", "x", "--affinity", "there=confirmed"], "there=confirmed: 'there' is not a CIDR\n"),
         (["--out", "x", "--env", "CALICO_ROUTER_ID"], "is not K=V"),
         (["--out", "x", "--env", "HOME=/"], "confd reads CALICO_ROUTER_ID, "),
         ([], "Missing option '--out'"),

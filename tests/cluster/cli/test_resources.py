@@ -342,6 +342,23 @@ async def test_bad_usage_is_exit_2(lab: Lab, command: str) -> None:
     assert (await lab.run(command)).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (f"patch node node1 -p {'[' * 100_000}", "the patch is not JSON"),
+        ("patch node node1 -p null", "the patch must be a JSON object, not null"),
+        ("patch node node1 -p 42", "the patch must be a JSON object, not 42"),
+        ("get node no\udcffde", "resource does not exist: Node(no?de)"),
+        ("delete node no\udcffde", "resource does not exist: Node(no?de)"),
+        ("label node no\udcffde a=b", "resource does not exist: Node(no?de)"),
+    ],
+)
+async def test_what_no_resource_can_be_is_refused_in_words(lab: Lab, command: str, complaint: str) -> None:
+    result = await lab.run(command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert complaint in result.stderr
+
+
 async def test_a_kind_goes_by_all_its_names(lab: Lab) -> None:
     usual = (await lab.run("get ippools")).output
     for word in ("ippool", "IPPool", "ipp", "IPPS", "pool", "pools"):
