@@ -14,6 +14,7 @@ Follows confd/pkg/resource/template/template_funcs.go.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterable, Iterator
 
 from agents.confd.prefixes import masked
@@ -87,16 +88,21 @@ def _conditions(rule: Rule) -> Iterator[str]:
 
 
 def _prefixes(rule: Rule) -> str:
-    """The CIDR, or the set of its prefixes whose length is within the bounds. BIRD takes no host bits, which a rule may have."""
+    """The CIDR, or the set of its prefixes whose length is within the bounds.
+
+    As it was written, which is how confd has it; but BIRD takes no host bits, which a rule may have.
+    """
     cidr = masked(rule.cidr)
+    network = ipaddress.ip_interface(rule.cidr)
+    text = rule.cidr if network.ip == network.network.network_address else format_prefix(cidr)
     if rule.prefix_length is None:
-        return format_prefix(cidr)
+        return text
     shortest, longest = cidr[0], 32 if family_of(cidr) == IPV4 else 128
     if rule.prefix_length.min is not None:
         shortest = max(shortest, rule.prefix_length.min)
     if rule.prefix_length.max is not None:
         longest = min(longest, rule.prefix_length.max)
-    return f"[ {format_prefix(cidr)}{{{shortest},{longest}}} ]"
+    return f"[ {text}{{{shortest},{longest}}} ]"
 
 
 def _operations(operations: Iterable[FilterOperation]) -> Iterator[str]:

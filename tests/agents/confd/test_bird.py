@@ -348,6 +348,10 @@ def test_priorities_are_local_preferences_below_the_largest_integer() -> None:
             " bgp_large_community.add((64512, 7, 9)); bgp_local_pref = 2147483391; accept;",
         ),
         (
+            FilterRuleV6(action="Reject", cidr="fd00:7::0/64", match_operator="In"),
+            "if ((net ~ fd00:7::0/64)) then { reject; }",
+        ),
+        (
             FilterRuleV4(action="Reject", cidr="10.1.2.3/16", match_operator="In"),
             "if ((net ~ 10.1.0.0/16)) then { reject; }",
         ),
