@@ -180,6 +180,11 @@ class Node:
         return sum(speaker.established for speaker in self.speakers.values())
 
     @property
+    def unmet(self) -> int:
+        """Peers that it is configured to have, and has no session with."""
+        return sum(len(speaker.peers) - speaker.established for speaker in self.speakers.values())
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is wrong with the node, or with what it was told."""
         found = dict.fromkeys(self.down.values())

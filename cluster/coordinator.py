@@ -59,6 +59,12 @@ it was judged."""
 POLITE = 0.5
 """Seconds that a view of the whole cluster waits for a shard: one that is stopped must not hide the others."""
 
+UNMET = (
+    "peers without a session: nobody is there, or the other end does not ask for it, or the two differ in AS, "
+    "password or TTL; ./run node status NODE"
+)
+"""A note: what a real cluster would show as sessions that are down, and no sum of those that can be up has."""
+
 LAST_WORDS = 1.0
 """Seconds that a process whose stream has ended may take to end itself; then it is killed."""
 
@@ -338,6 +344,11 @@ class Coordinator:
         progress = self.jury.progress
         expectation = self.expectation
         routers, down = self._hosting.routers, self._down()
+        if expectation is not None and not down and progress.session_ends >= expectation.session_ends:
+            # All that can be up is: what is not was configured in vain.
+            unmet = [name for names in await self._ask_all("unmet", within=POLITE) for name in names]
+            if unmet:
+                notes[UNMET] = sorted(unmet)
         return ClusterStatus(
             name=self._name,
             pid=self._pid,

@@ -192,6 +192,8 @@ class Shard:
                 ]
             case "notes", _:
                 return {name: node.notes for name, node in self._nodes.items() if node.notes}
+            case "unmet", _:
+                return [name for name, node in self._nodes.items() if node.unmet]
         raise Invalid(f"no such call: {method[:40]} with these parameters")
 
     def _node(self, name: str) -> Node:

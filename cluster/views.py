@@ -255,6 +255,10 @@ MANY_NOTES = 5
 """So many are shown; all of them are in the JSON."""
 
 
+FEW_NAMES = 3
+"""So many nodes that a note is on are named; all of them are in the JSON."""
+
+
 def _notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
     lines = [f"note      {text} ({_whose(names)})" for text, names in [*notes.items()][:MANY_NOTES]]
     more = len(notes) - MANY_NOTES
@@ -262,7 +266,7 @@ def _notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _whose(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names):,} nodes"
+    return ", ".join(names) if len(names) <= FEW_NAMES else f"{len(names):,} nodes"
 
 
 def _up(count: int, down: Sequence[str]) -> str:

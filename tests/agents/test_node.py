@@ -417,6 +417,15 @@ async def test_sessions_are_events(cluster: SimCluster) -> None:
     ]
 
 
+@virtual(2)
+async def test_peers_in_vain_are_counted(cluster: SimCluster) -> None:
+    await trio.sleep(1)
+    assert [cluster.node(name_of(number)).unmet for number in (1, 2)] == [0, 0]
+    cluster.apply(document("BGPPeer", "ghost", {"node": name_of(1), "peerIP": "10.1.2.3", "asNumber": 65001}))
+    await trio.sleep(1)
+    assert [cluster.node(name_of(number)).unmet for number in (1, 2)] == [1, 0]
+
+
 @virtual(1)
 async def test_what_is_not_followed_is_noted_and_an_event_once(cluster: SimCluster) -> None:
     cluster.apply(

@@ -192,9 +192,11 @@ def test_cluster_status_counts_routers_apart() -> None:
 
 def test_cluster_status_says_what_is_wrong_with_whom() -> None:
     notes = {f"BGPPeer/p{number}: no": ["node-001"] for number in range(6)}
-    notes["BGPPeer/p0: no"] = ["node-001", "node-002"]
+    notes["BGPPeer/p0: no"] = ["node-001", "node-002", "node-003"]
+    notes["BGPPeer/p1: no"] = ["node-001", "node-002", "node-003", "node-004"]
     text = views.cluster_status({**STATUS, "notes": notes})
-    assert "note      BGPPeer/p0: no (2 nodes)\nnote      BGPPeer/p1: no (node-001)\n" in text
+    assert "note      BGPPeer/p0: no (node-001, node-002, node-003)\n" in text
+    assert "note      BGPPeer/p1: no (4 nodes)\nnote      BGPPeer/p2: no (node-001)\n" in text
     assert "p4" in text
     assert "p5" not in text
     assert "          and 1 more\n" in text

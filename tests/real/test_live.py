@@ -101,6 +101,8 @@ def test_both_families_a_router_and_a_node_that_comes_moves_and_goes(start: Star
     assert "Mesh_10_99_0_2" in done(up, "events", "node-001")
     done(up, "delete", "router", "tor")
     assert "routers" not in converged(up, 3)
+    in_vain = until(up, lambda status: "note      peers without a session: nobody is there" in status)
+    assert "(node-001, node-002, node-003)\n" in in_vain
     assert up.ask("down").returncode == 0
     assert up.end() == 0
 
