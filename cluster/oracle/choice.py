@@ -23,6 +23,8 @@ _CONFIGURATION = frozenset(
     {"asNumber", "logSeverityScreen", "nodeToNodeMeshEnabled", "serviceLoadBalancerAggregation"}
 )
 _PEER = frozenset({"asNumber", "node", "nodeSelector", "peerIP", "peerSelector", "reversePeering"})
+_DEFAULTS = (("sourceAddress", "UseNodeIP"),)
+"""What stands in every document of its kind and means nothing more than its absence."""
 _NODE = frozenset({"bgp", "addresses", "orchRefs"})
 _NODE_BGP = frozenset({"asNumber", "ipv4Address", "ipv6Address", "routeReflectorClusterID"})
 _ENCAPSULATIONS = "ipipMode", "vxlanMode"
@@ -83,5 +85,5 @@ def _set(document: Document) -> Mapping[str, Any]:
     return {
         field: value
         for field, value in (document.get("spec") or {}).items()
-        if value not in (None, "", {}, [])
+        if value not in (None, "", {}, []) and (field, value) not in _DEFAULTS
     }

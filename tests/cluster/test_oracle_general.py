@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgpack
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,9 @@ from cluster.oracle import Expected, Oracle, Snapshot, plain, snapshot
 from cluster.oracle.facts import gather
 from cluster.oracle.fixpoint import NEVER, SEVERAL
 from cluster.oracle.general import General
+from cluster.spec import Spec, build
 from protocol.prefix import format_address, format_prefix
+from protocol.v3.codec import encode
 from tests.strategies.clusters import (
     Document,
     Listing,
@@ -149,6 +152,13 @@ def test_both_oracles_say_the_same(documents: list[Document], dead: set[int], fi
 
 
 class TestChoice:
+    @pytest.mark.parametrize(
+        "spec", [Spec(nodes=6), Spec(nodes=6, route_reflectors=2), Spec(nodes=6, ip_family="dual")]
+    )
+    def test_what_up_makes_of_a_few_options_is_plain(self, spec: Spec) -> None:
+        """As it is written to the datastore, with all that is filled in: a thousand nodes are judged in a moment."""
+        assert plain(Listing(map(encode, build(spec).resources)))
+
     def test_what_is_not_plain(self) -> None:
         documents = [POOL, bgp_configuration(asNumber=64512), *simple(1), *simple(2)]
         assert plain(Listing(documents))
@@ -162,6 +172,7 @@ class TestChoice:
             [document("BGPConfiguration", "node.n1", {"listenPort": 1790})],
             [bgp_peer("p", peerIP="10.0.0.2:179")],
             [bgp_peer("p", peerSelector="all()", nextHopMode="Self")],
+            [bgp_peer("p", peerSelector="all()", sourceAddress="None")],
         ):
             assert not plain(Listing([*documents, *more])), more
 
