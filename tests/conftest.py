@@ -1,15 +1,22 @@
-"""What every test may use: golden transcripts.
+"""What every test may use: golden transcripts; and how tests are run.
 
 A transcript is a text file under ``tests/transcripts`` that a person reads as a session. ``golden`` compares with
 it; ``pytest --rewrite`` writes it anew, and the diff is what gets reviewed.
+
+Hypothesis measures no example: on a busy machine any of them may take half a second, and that is nobody's fault.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("tortie", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tortie")
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
@@ -18,6 +25,11 @@ Golden = Callable[[str, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write the golden transcripts anew")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``. One more than there are cores: whoever waits for real daemons needs none."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

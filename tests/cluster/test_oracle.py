@@ -638,7 +638,7 @@ def facts_drawn(draw: st.DrawFn) -> Facts:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(facts_drawn(), st.randoms(use_true_random=False))
 def test_equals_bgp_played_out(facts: Facts, rng: random.Random) -> None:
     order = list(range(len(facts.names)))
@@ -796,7 +796,7 @@ class Plain:
         return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(resources_drawn(), st.sets(st.integers(1, 6), max_size=1), st.booleans())
 def test_sessions_are_where_both_sides_configure_each_other(
     documents: list[Document], dead: set[int], first_link_cut: bool

@@ -136,7 +136,7 @@ def plain_clusters(draw: st.DrawFn) -> list[Document]:
     return documents
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plain_clusters(), st.sets(st.integers(1, 6), max_size=1), st.booleans())
 def test_both_oracles_say_the_same(documents: list[Document], dead: set[int], first_link_cut: bool) -> None:
     down = {f"n{number}" for number in dead}

@@ -34,7 +34,6 @@ def test_real_daemons_know_what_emulated_ones_know() -> None:
 
     @settings(
         max_examples=AT_LENGTH or 25,
-        deadline=None,
         phases=(Phase.reuse, Phase.generate, *((Phase.shrink,) if AT_LENGTH else ())),
         suppress_health_check=list(HealthCheck),
     )

@@ -248,7 +248,7 @@ def run(seed: int, script: Script, *, mesh: bool = True) -> list[str]:
     return run_deterministic(main, seed, trio.testing.MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), script=st.lists(st.one_of(steps, topologies), max_size=12))
 @example(seed=1, script=TWO_PATHS_GO_ONE_BY_ONE)
 def test_any_history_converges(seed: int, script: Script) -> None:
@@ -256,7 +256,7 @@ def test_any_history_converges(seed: int, script: Script) -> None:
     assert run(seed, script) == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), script=st.lists(st.one_of(policies, steps), max_size=14))
 def test_so_does_any_history_with_policies(seed: int, script: Script) -> None:
     note(f"seed {seed}, script {script}")

@@ -99,9 +99,7 @@ def run(drawn: Drawn, seed: int) -> list[str]:
     return run_deterministic(main, seed, trio.testing.MockClock(autojump_threshold=0))
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=labs(), seed=st.integers(0, 2**32))
 def test_any_order_of_the_same_resources(drawn: Drawn, seed: int) -> None:
     note(f"seed {seed}")

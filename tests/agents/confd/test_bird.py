@@ -461,7 +461,7 @@ def test_bird_as_it_was_released_knows_no_tunnels(tmp_path: Path) -> None:
 
 @needs_bird16
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(manifests())
 def test_bird_takes_whatever_confd_makes_of_resources(drawn: Drawn) -> None:
     """Of all that uses no word of the fork: nothing that is drawn makes BIRD program tunnels."""

@@ -357,7 +357,7 @@ async def test_a_full_neighbourhood_is_looked_at_and_then_listed() -> None:
 
 
 @given(cut=st.integers(0, 60), seed=st.integers(0, 2**16), count=st.integers(1, 6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_power_cut_at_any_moment_leaves_nothing_that_the_restarted_node_cannot_go_on_from(
     cut: int, seed: int, count: int
 ) -> None:

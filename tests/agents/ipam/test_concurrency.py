@@ -186,7 +186,7 @@ class Careless(LocalDatastore):
     seed=st.integers(0, 2**16),
     cooldown=st.sampled_from((0, 0, 45)),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_any_steps_in_any_interleaving_leave_the_books_right(
     scripts: list[list[Step]], seed: int, cooldown: int
 ) -> None:
@@ -201,7 +201,7 @@ def test_any_steps_in_any_interleaving_leave_the_books_right(
 
 
 @given(scripts=st.lists(st.lists(steps, max_size=6), min_size=2, max_size=5), seed=st.integers(0, 2**16))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_with_strict_affinity_nobody_ever_has_an_address_in_anothers_block(
     scripts: list[list[Step]], seed: int
 ) -> None:
@@ -217,7 +217,7 @@ def test_with_strict_affinity_nobody_ever_has_an_address_in_anothers_block(
 
 
 @given(scripts=st.lists(st.lists(steps, max_size=6), min_size=2, max_size=5), seed=st.integers(0, 2**16))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_reserved_addresses_are_never_given(scripts: list[list[Step]], seed: int) -> None:
     automatic = [[step for step in script if step[0] != "fixed"] for script in scripts]
     kept = reservation("192.168.4.1", "192.168.4.6/31", "192.168.4.8/29")

@@ -277,9 +277,9 @@ class BestAloneMachine(UpdateGroupMachine):
     key = attrs.evolve(CLASS, add_path=False)
 
 
-UpdateGroupMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-NoClientsMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
-BestAloneMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+UpdateGroupMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+NoClientsMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
+BestAloneMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestClients = pytest.mark.slow(UpdateGroupMachine.TestCase)
 TestNoClients = NoClientsMachine.TestCase
 TestBestAlone = pytest.mark.slow(BestAloneMachine.TestCase)

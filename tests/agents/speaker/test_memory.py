@@ -111,7 +111,7 @@ async def test_a_restart_behind_a_cut_is_seen_when_it_heals(autojump_clock: trio
     assert accepted.error == "Connection reset by peer"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**32),
     script=st.lists(

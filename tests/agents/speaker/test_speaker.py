@@ -87,7 +87,7 @@ def assert_one_session_each(net: SpeakerNet, number_of_pairs: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     script=st.lists(steps, max_size=60),
     identifiers=st.permutations((1, 2)),
@@ -672,7 +672,7 @@ def histories(draw: st.DrawFn) -> list[tuple[Plan, list[tuple[str, int, int]]]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(history=histories(), clog=st.sampled_from((None, None, 0, 100)), seed=st.integers(0, 1000))
 def test_any_history_ends_where_the_configuration_points(
     history: list[tuple[Plan, list[tuple[str, int, int]]]], clog: int | None, seed: int

@@ -242,7 +242,7 @@ waves = st.tuples(st.just("wire"), st.just(0), st.lists(steps, max_size=8))
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(script=st.lists(st.one_of(changes, switches, waves), max_size=20), seed=st.integers(0, 1000))
 def test_any_history_ends_with_a_session_between_those_whose_turn_it_is(
     script: list[tuple[str, int, Any]], seed: int
@@ -284,7 +284,7 @@ def test_any_history_ends_with_a_session_between_those_whose_turn_it_is(
 NAMES = "Global", "Mesh", "Node"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from((1, 2))), max_size=30), st.data())
 def test_the_leader_is_the_first_that_is_not_disabled(
     history: list[tuple[str, int]], data: st.DataObject

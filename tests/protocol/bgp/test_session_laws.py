@@ -52,7 +52,7 @@ def pairs(draw: st.DrawFn) -> Pair:
     return Pair(one, other, draw(delays), draw(cuts), draw(st.integers(0, 2**32)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pairs())
 def test_two_sessions_always_meet_stay_for_hours_and_meet_again(pair: Pair) -> None:
     pair.start()
@@ -77,7 +77,7 @@ def test_two_sessions_always_meet_stay_for_hours_and_meet_again(pair: Pair) -> N
     assert pair.established
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pairs(), st.sampled_from((0, 1)))
 def test_a_wire_that_goes_silent_costs_both_the_session_and_nothing_else(pair: Pair, speaker: int) -> None:
     pair.start()
@@ -100,7 +100,7 @@ def test_a_wire_that_goes_silent_costs_both_the_session_and_nothing_else(pair: P
     assert pair.established
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pairs(), st.sampled_from((0, 1)), st.sampled_from(Cease))
 def test_a_stop_is_heard_with_its_reason(pair: Pair, side: int, why: Cease) -> None:
     pair.start()
@@ -184,7 +184,7 @@ PREFIXES: dict[str, list[tuple[str, object]]] = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(some_configs, st.sampled_from(sorted(PREFIXES)), lives, st.data())
 def test_no_life_raises_or_speaks_out_of_turn_or_depends_on_how_bytes_are_cut(
     of: SessionConfig, begin: str, life: list[tuple[str, object]], data: st.DataObject
@@ -199,7 +199,6 @@ def test_no_life_raises_or_speaks_out_of_turn_or_depends_on_how_bytes_are_cut(
         assert (one.said, one.events) == (other.said, other.events)
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=30), st.integers(0, 65529))
 def test_a_session_keeps_no_more_than_one_frame(body: bytes, claimed: int) -> None:
     alone = Alone().to(State.ESTABLISHED)
