@@ -337,7 +337,7 @@ class Coordinator:
 
     async def status(self) -> ClusterStatus:
         notes: dict[str, list[str]] = {}
-        for of_shard in [*await self._ask_all("notes", within=POLITE), self._hosting.notes]:
+        for of_shard in await self._ask_all("notes", within=POLITE):
             for name, texts in of_shard.items():
                 for text in texts:
                     notes.setdefault(text, []).append(name)

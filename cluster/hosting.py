@@ -52,8 +52,6 @@ class Hosting:
     """Grows with every change of ``host_of``."""
     down: dict[str, str] = attrs.field(factory=dict)
     """Who cannot work, and why."""
-    notes: dict[str, list[str]] = attrs.field(factory=dict)
-    """Pods that a new node could not have."""
     _homeless: set[str] = attrs.field(factory=set)
     """Those of them that have an address without an endpoint."""
     _pending: dict[str, None] = attrs.field(factory=dict)
@@ -131,9 +129,7 @@ class Hosting:
         self.version += 1
         await self.ask(shard.number, "host", [name])
         if is_node and self.pods_per_node and not self._has_pods(name):
-            failures = await self.ask(shard.number, "add_pods", [self.pods_per_node, [name]])
-            if failures:
-                self.notes[name] = failures
+            await self.ask(shard.number, "add_pods", [self.pods_per_node, [name]])
 
     def _has_pods(self, name: str) -> bool:
         return any(document["spec"]["node"] == name for document in self.store.list(WorkloadEndpoint.kind))
@@ -145,7 +141,6 @@ class Hosting:
         self.version += 1
         self.down.pop(name, None)
         self._homeless.discard(name)
-        self.notes.pop(name, None)
         shard = self.shards[number]
         shard.nodes = tuple(each for each in shard.nodes if each != name)
         await self.ask(number, "evict", [name])

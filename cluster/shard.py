@@ -15,7 +15,8 @@ coordinator asks about them.
       then: report "progress" whenever the counts have changed; "judge" when asked.
 
 Nodes come and go later: "endpoints" brings the addresses of whoever is new, here or elsewhere, "host" starts a node and
-"evict" ends one. A node that cannot listen is down and tries again; the coordinator hears of both ("health").
+"evict" ends one. A node that cannot listen is down and tries again; the coordinator hears of both ("health"). A pod that
+gets no address is asked for again when what IPAM goes by is different, as kubelet would; until then it is a note.
 
 The end of the stream ends the shard. An error in a node that is nobody's fault but ours ends it too: the
 coordinator reports a shard that died with what it hosted.
@@ -50,12 +51,15 @@ from cluster.memory import return_large_blocks
 from cluster.views import event_rows, peer_rows, route_rows
 from cluster.workloads import pod_names
 from protocol.prefix import IPV4, Address
-from protocol.sync.errors import DatastoreError, Invalid, NotFound
+from protocol.sync.errors import AlreadyExists, DatastoreError, Invalid, NotFound
 from protocol.v3.lab import Router
 from protocol.v3.metadata import Key
 
 PROGRESS_INTERVAL = 0.02
 """Seconds between two reports of the counts: short against what a person sees, long against what one costs."""
+
+IPAM_KINDS = ("IPPool", "IPReservation", "IPAMConfiguration")
+"""A change of one of them may give a pod an address that had none."""
 
 GC_THRESHOLD = 100_000
 
@@ -110,6 +114,8 @@ class Shard:
         self._nodes = self._host.nodes
         self._hosted = dict.fromkeys(job.nodes)
         self._lives: dict[str, trio.CancelScope] = {}
+        self._hungry: dict[str, dict[str, str]] = {}
+        """Pods without an address by node, and why; "" while one is looked for."""
         self._started = False
         self._judge = Judge(self._hosted.keys(), self._nodes, self._host.routes)
         self._nursery: trio.Nursery
@@ -149,6 +155,11 @@ class Shard:
 
     def _changed(self, keys: list[Key]) -> None:
         self._host.changed(keys)
+        if self._hungry:
+            everyone = any(kind in IPAM_KINDS for kind, _, _ in keys)
+            moved = {name for kind, _, name in keys if kind == "Node"}
+            for name in [name for name in self._hungry if everyone or name in moved]:
+                self._feed_again(name)
 
     # -- what the coordinator asks ------------------------------------------------------------------------------------
 
@@ -191,7 +202,7 @@ class Shard:
                     row for name in names or self._nodes for row in event_rows(name, self._node(name).journal)
                 ]
             case "notes", _:
-                return {name: node.notes for name, node in self._nodes.items() if node.notes}
+                return {name: notes for name in self._nodes if (notes := self._notes(name))}
             case "unmet", _:
                 return [name for name, node in self._nodes.items() if node.unmet]
         raise Invalid(f"no such call: {method[:40]} with these parameters")
@@ -214,24 +225,58 @@ class Shard:
         if scope is not None:
             scope.cancel()
             del self._nodes[name], self._hosted[name]
+            self._hungry.pop(name, None)
             self._syncer.watch(self._hosted)
 
     async def _add_pods(self, count: int, names: list[str]) -> list[str]:
         """On these nodes, or on all. Returns what did not work, in words."""
-        failures: list[str] = []
-
-        async def add(node: Node) -> None:
-            for pod in pod_names(node.name, count):
-                try:
-                    await node.add_pod(pod)
-                except (IPAMError, DatastoreError) as error:
-                    failures.append(f"{node.name}: {pod}: {error}")
-
+        fed = [name for name in names or self._nodes if name not in self._routers()]
         async with trio.open_nursery() as nursery:
-            for name in names or self._nodes:
-                if name not in self._routers():
-                    nursery.start_soon(add, self._node(name))
-        return sorted(failures)
+            for name in fed:
+                pods = pod_names(name, count)
+                self._hungry[name] = dict.fromkeys(pods, "")
+                nursery.start_soon(self._feed, name, pods)
+        failures = [(name, *each) for name in fed for each in self._hungry.get(name, {}).items()]
+        return sorted(f"{name}: {pod}: {why}" for name, pod, why in failures if why)
+
+    def _feed_again(self, name: str) -> None:
+        pods = self._hungry[name]
+        failed = [pod for pod, why in pods.items() if why]
+        if failed:
+            pods.update(dict.fromkeys(failed, ""))
+            self._nursery.start_soon(self._feed, name, failed)
+
+    async def _feed(self, name: str, pods: list[str]) -> None:
+        """One after the other."""
+        hungry = self._hungry.get(name, {})
+        for pod in pods:
+            hungry[pod] = await self._add_pod(name, pod)
+            if not hungry[pod]:
+                del hungry[pod]
+        if not hungry and self._hungry.get(name) is hungry:
+            del self._hungry[name]
+
+    async def _add_pod(self, name: str, pod: str) -> str:
+        """Why there is no address for it, or ""."""
+        while True:
+            tried = self._ipam_inputs()
+            try:
+                await self._node(name).add_pod(pod)
+            except AlreadyExists:
+                return ""
+            except (IPAMError, DatastoreError) as error:
+                if tried == self._ipam_inputs():
+                    return str(error)
+            else:
+                return ""
+
+    def _ipam_inputs(self) -> list[int]:
+        return [self._host.view.version(kind) for kind in IPAM_KINDS]
+
+    def _notes(self, name: str) -> tuple[str, ...]:
+        notes = self._nodes[name].notes
+        hungry = [f"{pod}: {why}" for pod, why in self._hungry.get(name, {}).items() if why]
+        return (*notes, f"pods without an address: {len(hungry)}; {hungry[0]}") if hungry else notes
 
     def _routers(self) -> set[str]:
         return {name for _, _, name in self._host.view.all(Router.kind)}

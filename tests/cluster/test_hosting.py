@@ -51,7 +51,7 @@ class World:
         if number in self.dead:
             raise Unreachable("gone")
         self.asked.append((number, method, params))
-        return ["node-002: pod: full"] if method == "add_pods" and self.store.find(FULL) else []
+        return None
 
     def changed(self) -> None:
         self.changes += 1
@@ -61,9 +61,6 @@ class World:
         await trio.testing.wait_all_tasks_blocked()
         asked, self.asked = self.asked, []
         return asked
-
-
-FULL = "Node", "", "full"
 
 
 def told(tell: Story) -> Callable[[], Awaitable[None]]:
@@ -145,13 +142,6 @@ async def test_a_node_that_comes_back_has_its_pods_already(world: World) -> None
     world.store.create(workload("node-002", "192.168.1.1/32", "cali1"))
     world.store.create(node("node-002", "10.99.0.7/16"))
     assert [method for _, method, _ in await world.settled()] == ["endpoints", "endpoints", "host"]
-
-
-@told
-async def test_pods_that_a_new_node_cannot_have_are_noted(world: World) -> None:
-    world.store.create(document("Node", "full", {}))
-    await world.settled()
-    assert world.hosting.notes == {"full": ["node-002: pod: full"]}
 
 
 @told

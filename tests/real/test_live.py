@@ -48,6 +48,14 @@ spec: {bgp: {ipv4Address: %s/16}}
 """
 
 
+POOL = """
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {name: later}
+spec: {cidr: 172.30.0.0/16}
+"""
+
+
 def done(up: Up, *command: str) -> str:
     answer = up.ask(*command)
     assert answer.returncode == 0, answer.stderr
@@ -125,5 +133,25 @@ def test_a_node_that_cannot_listen_is_down_and_tries_again(start: Start, tmp_pat
         assert "not running on late" in up.ask("birdc", "late", "show", "status").stderr
         converged(up, 2)
     assert "nodes     3/3 up\n" in converged(up, 3)
+    assert up.ask("down").returncode == 0
+    assert up.end() == 0
+
+
+def test_pods_without_an_address_are_said_and_get_one_when_there_is_a_pool(
+    start: Start, tmp_path: Path
+) -> None:
+    up = start("--nodes", "1")
+    up.read_until("next: ")
+    done(up, "delete", "ippool", "default-ipv4-ippool")
+    manifest = tmp_path / "resource.yaml"
+    manifest.write_text(NODE % "10.77.0.200")
+    done(up, "apply", "-f", str(manifest))
+    lacking = "note      pods without an address: 2; late-pod-1: no configured Calico pools for node late"
+    until(up, lambda status: lacking in status)
+    manifest.write_text(POOL)
+    done(up, "apply", "-f", str(manifest))
+    until(up, lambda status: "pods without an address" not in status)
+    assert done(up, "get", "wep", "-o", "custom-columns=NETWORKS").count("172.30.") == 2
+    converged(up, 2)
     assert up.ask("down").returncode == 0
     assert up.end() == 0
