@@ -39,7 +39,7 @@ from agents.ipam.cni import Cni
 from agents.ipam.tunnels import Tunnels
 from agents.journal import Event, Journal
 from agents.speaker import agent
-from agents.speaker.config import DEFAULT_PORT, SpeakerConfig
+from agents.speaker.config import DEFAULT_PORT, PeerKind, SpeakerConfig
 from agents.speaker.links import Links, Network, NoEndpoint, options_of
 from agents.speaker.speaker import Speaker
 from agents.syncer import Datastore, View
@@ -181,8 +181,9 @@ class Node:
 
     @property
     def unmet(self) -> int:
-        """Peers that it is configured to have, and has no session with."""
-        return sum(len(speaker.peers) - speaker.established for speaker in self.speakers.values())
+        """Peers that it is configured to have, and has no session with. Workloads here speak no BGP, and do not count."""
+        peers = (peer for speaker in self.speakers.values() for peer in speaker.peers.values())
+        return sum(not peer.up and peer.config.kind is not PeerKind.LOCAL_WORKLOAD for peer in peers)
 
     @property
     def notes(self) -> tuple[str, ...]:

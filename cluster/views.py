@@ -25,7 +25,6 @@ _PEER_TYPES = {
     PeerKind.MESH.value: "node-to-node mesh",
     PeerKind.GLOBAL.value: "global",
     PeerKind.NODE.value: "node specific",
-    PeerKind.LOCAL_WORKLOAD.value: "local workload",
     PeerKind.LAB.value: "lab router's",  # no peering of Calico's
 }
 
@@ -94,7 +93,7 @@ class ClusterStatus(TypedDict):
 
 
 def peer_rows(status: SpeakerStatus) -> list[PeerRow]:
-    """The neighbours calicoctl knows of: those confd made, in BIRD's order."""
+    """The neighbours calicoctl knows of, in BIRD's order: it takes no Local_Workload_* for a peering."""
     return [
         PeerRow(
             address=format_address(peer.address),
@@ -104,6 +103,7 @@ def peer_rows(status: SpeakerStatus) -> list[PeerRow]:
             info=f"{peer.bgp_state} {peer.last_error}".rstrip(),
         )
         for peer in status.peers
+        if peer.kind in _PEER_TYPES
     ]
 
 

@@ -67,6 +67,11 @@ def test_node_status_of_a_lonely_node() -> None:
     )
 
 
+def test_node_status_leaves_workloads_out_as_calicoctl_does() -> None:
+    text = views.node_status(views.peer_rows(speaker(peer("Local_Workload", "10.244.0.7"))))
+    assert "No IPv4 peers found." in text
+
+
 def test_node_status_puts_each_family_in_its_table() -> None:
     text = views.node_status(views.peer_rows(speaker(peer("Mesh", "fd00::17"), peer("Mesh", "10.77.0.3"))))
     four, six = text.split("IPv6 BGP status\n")
