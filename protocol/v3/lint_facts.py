@@ -90,6 +90,15 @@ class Cluster:
             address: host for host in (*self.nodes, *self.routers) for address in host.addresses
         }
         self.reflectors = tuple(node for node in self.nodes if node.cluster_id)
+        self.meshes = tuple(
+            frozenset(
+                node.name
+                for node in self.nodes
+                if not node.cluster_id and any(address.version == version for address in node.addresses)
+            )
+            for version in (4, 6)
+        )
+        """Who is in the node-to-node mesh, if there is one, of IPv4 and of IPv6."""
         self.peerings = tuple(self._peering(index, peer) for index, peer in self.of(BGPPeer))
 
     def of(self, cls: type[R]) -> list[tuple[int, R]]:

@@ -90,6 +90,9 @@ def _selects(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
     elif len(peering.remote) == 1 and peering.remote == peering.local:
         message = f"matches {some(peering.remote)} alone, which has this peering: no node peers with itself"
         yield Remark(index, ("spec", "peerSelector"), message)
+    elif lost := [node.name for node in cluster.selected(spec.peer_selector) if not node.addresses]:
+        message = f"matches {some(lost)}, without an address in spec.bgp: no session comes up there"
+        yield Remark(index, ("spec", "peerSelector"), message)
 
 
 def _as_numbers(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
@@ -111,16 +114,17 @@ def _as_numbers(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
 def _beside_the_mesh(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
     if not cluster.mesh:
         return
-    reflectors = {node.name for node in cluster.reflectors}
-    local, remote = sorted(peering.local - reflectors), sorted(peering.remote - reflectors)
-    pair = next(((a, b) for b in remote for a in local[:2] if a != b), None)
-    if pair is not None:
-        spec = peering.peer.spec
-        message = (
-            f"the node-to-node mesh has a session between {pair[0]} and {pair[1]} already, and BIRD keeps one of the two "
-            "only. Turn the mesh off (nodeToNodeMeshEnabled: false in the BGPConfiguration default)"
-        )
-        yield Remark(peering.index, ("spec", "peerIP" if spec.peer_ip else "peerSelector"), message)
+    for members in cluster.meshes:
+        local, remote = sorted(peering.local & members), sorted(peering.remote & members)
+        pair = next(((a, b) for b in remote for a in local[:2] if a != b), None)
+        if pair is not None:
+            spec = peering.peer.spec
+            message = (
+                f"the node-to-node mesh has a session between {pair[0]} and {pair[1]} already, and BIRD keeps one of the "
+                "two only. Turn the mesh off (nodeToNodeMeshEnabled: false in the BGPConfiguration default)"
+            )
+            yield Remark(peering.index, ("spec", "peerIP" if spec.peer_ip else "peerSelector"), message)
+            return
 
 
 # -- passwords --------------------------------------------------------------------------------------------------------

@@ -221,6 +221,22 @@ def test_a_peering_beside_the_mesh() -> None:
     said(text, "BGPPeer/p: spec.peerSelector: the node-to-node mesh has a session between b and a already")
     text = THREE + document("BGPPeer", "p", "peerIP: 10.0.0.3, asNumber: 64512")
     said(text, "BGPPeer/p: spec.peerIP: the node-to-node mesh has a session between")
+    six = document("Node", "six", "bgp: {ipv6Address: 'fd00::6/64'}", ", labels: {only: six}")
+    assert (
+        remarks(
+            THREE + six + document("BGPPeer", "p", "nodeSelector: has(rack), peerSelector: only == 'six'")
+        )
+        == []
+    )
+
+
+def test_a_neighbour_without_an_address() -> None:
+    text = THREE + document("Node", "d", "bgp: {asNumber: 64512}", ", labels: {no: address}")
+    text += document("BGPPeer", "p", "nodeSelector: has(rack), peerSelector: has(no)")
+    said(
+        text,
+        "BGPPeer/p: spec.peerSelector: matches d, without an address in spec.bgp: no session comes up there",
+    )
 
 
 def test_no_mesh_and_no_peers_is_fine_where_bgp_is_not_asked() -> None:
