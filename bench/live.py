@@ -109,6 +109,7 @@ async def _main(prepared: Prepared, shards: Sequence[ShardProcess], measure: Mea
         except trio.TooSlowError:
             verdict = coordinator.jury.verdict
             failure = f"not converged: {verdict.missing} routes missing or wrong, {verdict.extra} too many"
+            failure += "".join(f"; shard {shard.number} {shard.ended}" for shard in coordinator.lost)
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise BenchError(failure)
