@@ -343,6 +343,42 @@ class TestUnsettled:
         assert (found["n1"]["9.9.9.0/24"], found["n2"]["9.9.9.0/24"]) == ("n202", "n200")
 
 
+class TestHearsay:
+    """A pod's route is in BIRD from the kernel, with a preference of 10: what BGP says, with 100, hides it."""
+
+    POD = "192.168.77.5/32"
+
+    def cluster(self, *pods: str, allowed: int = 0) -> list[Document]:
+        uplink = bgp_peer("up", peerIP="10.0.0.250", asNumber=65000, numAllowedLocalASNumbers=allowed)
+        return [
+            OFF, uplink, router("border", 250, 65000, ["all()"]),
+            *simple(1, asn=65001), *simple(2, asn=65002),
+            *(workload(name, self.POD, "cali5") for name in pods),
+        ]  # fmt: skip
+
+    def unsettled(self, documents: list[Document]) -> dict[str, str]:
+        return {format_prefix(prefix): why for prefix, why in ask(documents).unsettled.items()}
+
+    def test_who_comes_second_hears_of_the_first_and_keeps_silent(self) -> None:
+        assert self.unsettled(self.cluster("n1", "n2")) == {self.POD: SEVERAL}
+        assert not self.unsettled(self.cluster("n1"))
+
+    def test_who_hears_its_own_announcement_back_keeps_silent_towards_those_that_are_told_the_best_only(
+        self,
+    ) -> None:
+        """n2 tells n1, n1 the border, the border n2: which may believe that, and tell the border nothing itself."""
+        pair = bgp_peer("pair", nodeSelector="all()", peerSelector="all()")
+        assert self.unsettled([*self.cluster("n2", allowed=1), pair]) == {self.POD: SEVERAL}
+        assert not self.unsettled([*self.cluster("n2"), pair])
+
+    def test_who_is_told_everything_hears_both(self) -> None:
+        documents = self.cluster("n1", "n2")
+        border = next(each for each in documents if each["kind"] == "Router")
+        border["spec"]["addPath"] = True
+        assert not self.unsettled(documents)
+        assert tables(documents)["border"]["77.5/32"] == "n1 n2"
+
+
 def test_tables_cross_to_a_shard() -> None:
     documents = [*simple(1, asn=65001), *simple(2, asn=65001), *simple(3, asn=65002)]
     expected = ask(documents)
