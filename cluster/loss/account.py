@@ -1,0 +1,6 @@
+"""To be written by its owner."""
+from __future__ import annotations
+
+
+class Account:
+    """To be written."""
