@@ -19,7 +19,7 @@ Left out: metrics and tables of the kernel; recursive next hops (the speaker res
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -87,13 +87,16 @@ class Fib:
     """Programmed routes of one node.
 
     ``routes`` is to be read, not written. ``version`` grows with every call that may have changed it; an equal
-    version means an equal table.
+    version means an equal table. ``watcher``, if there is one, is told which prefixes may have another entry now, after
+    each such call; a prefix that it is not told of has the entry that it had.
     """
 
     routes: dict[Prefix, FibRoute]
     version: int
+    watcher: Callable[[Iterable[Prefix]], None] | None
 
     def __init__(self) -> None:
+        self.watcher = None
         self.routes = {}
         self.version = 0
         self._felix: dict[Prefix, FibRoute] = {}
@@ -106,6 +109,7 @@ class Fib:
         programmed = self._felix
         if routes == programmed:
             return
+        watched = self._differences(routes) if self.watcher is not None else ()
         for prefix in programmed.keys() - routes.keys():
             del programmed[prefix]
             learned = self._hidden.pop(prefix, None)
@@ -119,6 +123,14 @@ class Fib:
             programmed[prefix] = route
             self.routes[prefix] = route
         self.version += 1
+        if self.watcher is not None:
+            self.watcher(watched)
+
+    def _differences(self, routes: Mapping[Prefix, FibRoute]) -> list[Prefix]:
+        """Where Felix's routes are others than these, in an order that does not depend on hashes."""
+        programmed = self._felix
+        gone = [prefix for prefix in programmed if prefix not in routes]
+        return gone + [prefix for prefix, route in routes.items() if programmed.get(prefix) != route]
 
     def program(self, prefixes: Sequence[Prefix], route: FibRoute | None) -> None:
         """BIRD's kernel protocol: all of ``prefixes`` have this route from now on, or none when it is None."""
@@ -132,6 +144,8 @@ class Fib:
             elif self.routes.get(prefix) is not route:
                 self.routes[prefix] = route
                 self.version += 1
+                if self.watcher is not None:
+                    self.watcher(prefixes)
             return
         fresh = dict.fromkeys(prefixes, route)
         # isdisjoint walks the shorter of two key views.
@@ -142,12 +156,14 @@ class Fib:
         if fresh:
             self.routes.update(fresh)
             self.version += 1
+            if self.watcher is not None:
+                self.watcher(fresh)
 
     def forget(self, family: int) -> None:
         """The BIRD of this family is gone, and with it all that it programmed."""
         self._forget([prefix for prefix in self.routes if family_of(prefix) == family])
 
-    def _forget(self, prefixes: Iterable[Prefix]) -> None:
+    def _forget(self, prefixes: Sequence[Prefix]) -> None:
         forget = self.routes.pop
         for prefix in prefixes:
             if prefix in self._felix:
@@ -155,6 +171,8 @@ class Fib:
             else:
                 forget(prefix, None)
         self.version += 1
+        if self.watcher is not None:
+            self.watcher(prefixes)
 
     def lookup(self, address: Address) -> tuple[Prefix, FibRoute] | None:
         """The route a packet to ``address`` takes: the longest prefix that holds it."""

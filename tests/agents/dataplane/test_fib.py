@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agents.dataplane.fib import BLACKHOLE, TUNL0, Fib, FibRoute, Routes, device, via
-from protocol.prefix import Address, Prefix, format_address, format_prefix, parse_address, parse_prefix
+from protocol.prefix import (
+    IPV4,
+    IPV6,
+    Address,
+    Prefix,
+    family_of,
+    format_address,
+    format_prefix,
+    parse_address,
+    parse_prefix,
+)
 from tests.strategies.dataplane import addresses, bird_routes, felix_tables, prefixes
 
 
@@ -41,6 +52,16 @@ class FibModel(RuleBasedStateMachine):
         self.felix: dict[Prefix, FibRoute] = {}
         self.bird: dict[Prefix, FibRoute] = {}
         self.seen: dict[int, dict[Prefix, FibRoute]] = {}
+        self.copied: dict[Prefix, FibRoute] = {}
+        self.fib.watcher = self.copy
+
+    def copy(self, prefixes: Iterable[Prefix]) -> None:
+        for prefix in prefixes:
+            route = self.fib.routes.get(prefix)
+            if route is None:
+                self.copied.pop(prefix, None)
+            else:
+                self.copied[prefix] = route
 
     @rule(routes=felix_tables())
     def set_felix(self, routes: dict[Prefix, FibRoute]) -> None:
@@ -58,6 +79,11 @@ class FibModel(RuleBasedStateMachine):
             self.bird.pop(prefix, None)
         self.fib.program(which, None)
 
+    @rule(family=st.sampled_from([IPV4, IPV6]))
+    def forget(self, family: int) -> None:
+        self.bird = {prefix: route for prefix, route in self.bird.items() if family_of(prefix) != family}
+        self.fib.forget(family)
+
     @rule(address=addresses())
     def look_up(self, address: Address) -> None:
         assert self.fib.lookup(address) == longest_match(self.fib.routes, address)
@@ -65,6 +91,10 @@ class FibModel(RuleBasedStateMachine):
     @invariant()
     def felix_lies_over_bird(self) -> None:
         assert self.fib.routes == {**self.bird, **self.felix}
+
+    @invariant()
+    def whoever_watches_hears_of_every_change(self) -> None:
+        assert self.copied == self.fib.routes
 
     @invariant()
     def equal_versions_are_equal_tables(self) -> None:
