@@ -9,8 +9,9 @@ each family; bird and bird6 know nothing of each other:
 Whatever changed, ``_reconcile`` takes the configuration and the workloads as they are now; what that means is found
 by difference, so the order in which changes came plays no part.
 
-A cancelled node is a power cut: connections break, nothing is said, nothing is cleaned up in the datastore. A node that
-has no address of a family (or no resource) has no BIRD of it until it has one; one whose address or port changes moves
+A cancelled node is one whose daemons are gone: connections break, nothing is said, nothing is cleaned up in the datastore,
+and its kernel goes on with the Fib as it is. Who starts it again on that kernel gives the Fib to the new Node; a machine
+without power is one whose Fib is dropped. A node that has no address of a family (or no resource) has no BIRD of it until it has one; one whose address or port changes moves
 there with its sessions of that family. A node that cannot listen where it should is down, all of it, as one is that
 calico-node's startup finds in conflict; it tries again.
 
@@ -107,10 +108,11 @@ class Host:
 class Node:
     """See the module. ``speakers`` and ``links`` have the families of which a BIRD works."""
 
-    def __init__(self, name: str, host: Host) -> None:
+    def __init__(self, name: str, host: Host, fib: Fib | None = None) -> None:
+        """``fib`` is the table of a machine whose kernel has outlived its daemons; None is a machine that boots."""
         self.name = name
         self.host = host
-        self.fib = Fib()
+        self.fib = Fib() if fib is None else fib
         self.journal = Journal(host.wall)
         self.speakers: dict[int, Speaker] = {}
         self.links: dict[int, Links] = {}
@@ -202,6 +204,7 @@ class Node:
         self, family: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         last = Address(b"")
+        self.fib.forget(family)  # what the BIRD before this one left
         while True:
             self._changed[family] = trio.Event()
             self._felix()
@@ -226,7 +229,7 @@ class Node:
             finally:
                 links.shut()
                 del self.speakers[family], self.links[family]
-                self.fib.forget(family)
+            self.fib.forget(family)
 
     def _listen(self, family: int, config: SpeakerConfig) -> bool:
         """Whether the BIRD of the family can work: it can have its endpoint, and nothing else is wrong."""
