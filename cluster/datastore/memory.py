@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 import attrs
@@ -76,6 +76,21 @@ class MemoryStore:
         """All of a kind, in key order."""
         documents = self._kinds.get(kind)
         return [documents[key] for key in sorted(documents)] if documents else []
+
+    def documents(self) -> Documents:
+        """All there are, kind by kind, each in key order."""
+        return [document for kind in sorted(self._kinds) for document in self.list(kind)]
+
+    def restore(self, revision: int, documents: Iterable[Document]) -> None:
+        """Become what another store was at ``revision``: documents with all their stamps. Only for a store that was never
+        written to and that nobody watches; a watch from before ``revision`` is refused, as after a long time.
+        """
+        assert not self.revision
+        assert not self._watchers
+        for document in documents:
+            key = key_of(document)
+            self._kinds.setdefault(key[0], {})[key] = document
+        self.revision = revision
 
     def create(self, document: Document) -> Document:
         """Raises AlreadyExists, Invalid. Returns the document as stored, with uid, time and revision."""

@@ -57,6 +57,25 @@ def test_namespaces_and_kinds_keep_names_apart() -> None:
         store.get("WorkloadEndpoint", "a")
 
 
+def test_a_store_becomes_what_another_one_was() -> None:
+    store = make_store()
+    for name in ("b", "a", "gone"):
+        store.create(doc(name))
+    store.create(doc("x", "IPPool"))
+    store.delete("Node", "gone")
+    twin = make_store()
+    twin.restore(store.revision, store.documents())
+    assert twin.documents() == store.documents()
+    assert [key_of(each)[2] for each in twin.documents()] == ["x", "a", "b"]
+    with pytest.raises(Compacted):
+        twin.watch(lambda change: None, 1)
+    known = twin.get("Node", "a")
+    assert twin.update({**known, "spec": {"x": 1}})["metadata"]["resourceVersion"] == str(store.revision + 1)
+    assert twin.create(doc("new"))["metadata"]["uid"] not in {
+        each["metadata"]["uid"] for each in store.documents()
+    }
+
+
 def test_list_is_in_key_order() -> None:
     store = make_store()
     for name in "b", "c", "a":
