@@ -12,9 +12,9 @@ import trio.testing
 from agents.dataplane.fib import BLACKHOLE, FibRoute, RouteKind, device, via
 from agents.journal import Event
 from agents.node import Node
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import IPV4, IPV6, Address, Prefix, family_of, host_prefix, parse_address
 from protocol.v3.workload import interface_name
-from tests.deterministic import run_deterministic
 from tests.sim.cluster import SimCluster
 from tests.strategies.clusters import bgp_configuration, document, node, pool
 

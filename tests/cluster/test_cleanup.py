@@ -17,7 +17,7 @@ from protocol.v3.bgp import BGPConfiguration, BGPPeer, BGPPeerSpec
 from protocol.v3.core import Namespace, Secret
 from protocol.v3.felix import FelixConfiguration
 from protocol.v3.metadata import Metadata
-from tests.deterministic import run_deterministic
+from cluster.rehearsal.clock import run_deterministic
 from tests.strategies.ipam import World, names, node, nodes, pool
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from agents.ipam.errors import IPAMError
-from tests.deterministic import run_deterministic
+from cluster.rehearsal.clock import run_deterministic
 from tests.sim.cluster import SimCluster
 from tests.strategies.clusters import (
     Document,

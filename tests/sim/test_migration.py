@@ -14,8 +14,8 @@ import trio.testing
 
 from agents.dataplane.fib import RouteKind
 from agents.speaker.config import Timers
+from cluster.rehearsal.clock import run_deterministic
 from tests.conftest import Golden
-from tests.deterministic import run_deterministic
 from tests.sim.cluster import SimCluster
 from tests.strategies.clusters import Document, affinity, bgp_configuration, bgp_peer, node, pool
 

@@ -10,7 +10,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tests.deterministic import run_deterministic
+from cluster.rehearsal.clock import run_deterministic
 from tests.sim.cluster import HOSTED, SimCluster
 from tests.strategies.clusters import Document
 from tests.strategies.lab import labs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tests.deterministic import run_deterministic
+from cluster.rehearsal.clock import run_deterministic
 from tests.sim.cluster import SimCluster
 from tests.strategies.clusters import node, pool
 

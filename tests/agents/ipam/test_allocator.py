@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agents.ipam.allocator import LOOKS, Allocator, Assignment, Release
 from agents.ipam.errors import AddressInUseError, BadReleaseError, IPAMError, NoPoolError
 from cluster.datastore.local import LocalDatastore
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import (
     IPV4,
     IPV6,
@@ -25,7 +26,6 @@ from protocol.prefix import (
 from protocol.sync.errors import NotFound
 from protocol.v3.codec import encode
 from protocol.v3.metadata import Resource
-from tests.deterministic import run_deterministic
 from tests.strategies.ipam import Dawdling, World, ipam, names, node, nodes, pool, reservation
 
 CLAIM = [("create", "BlockAffinity"), ("create", "IPAMBlock"), ("update", "BlockAffinity")]

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from agents.ipam.errors import IPAMError
 from agents.syncer import Datastore, Resources
 from cluster.datastore.local import LocalDatastore
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import IPV4, IPV6
 from protocol.sync.errors import AlreadyExists, DatastoreError, NotFound
 from protocol.v3.core import Namespace
 from protocol.v3.metadata import Metadata, Resource
-from tests.deterministic import run_deterministic
 from tests.strategies.ipam import World, ipam, names, node, nodes, pool
 
 

@@ -21,11 +21,11 @@ from agents.ipam.errors import IPAMError
 from agents.syncer import Datastore
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import MemoryStore
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import IPV4, Address, parse_address, parse_prefix
 from protocol.sync.errors import NotFound
 from protocol.v3.codec import decode, encode
 from protocol.v3.metadata import Resource
-from tests.deterministic import run_deterministic
 from tests.strategies.ipam import Dawdling, World, ipam, names, nodes, pool, reservation
 
 Step = tuple[Any, ...]

@@ -19,6 +19,7 @@ from agents.ipam.blocks import assign, new_block
 from agents.syncer import Datastore, Resources
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import Change
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import IPV4, parse_prefix
 from protocol.sync.errors import NotFound
 from protocol.v3.codec import encode
@@ -31,7 +32,6 @@ from protocol.v3.ipam import (
     affinity_name,
 )
 from protocol.v3.metadata import Metadata, Resource
-from tests.deterministic import run_deterministic
 from tests.strategies.ipam import World, names, nodes, pool
 
 SWITCHES = 2

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from agents.ipam.errors import IPAMError
 from agents.ipam.tunnels import RETRY, Tunnel, Tunnels, plan
 from cluster.datastore.local import LocalDatastore
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import contains, format_address, parse_prefix
 from protocol.v3.codec import encode
 from protocol.v3.ippool import IPPool, IPPoolSpec
 from protocol.v3.metadata import Metadata, Resource
 from protocol.v3.node import Node, NodeBGPSpec, NodeSpec
-from tests.deterministic import run_deterministic
 from tests.strategies.ipam import Calls, World
 
 

@@ -24,11 +24,11 @@ from agents.speaker.inspect import Inspector
 from agents.speaker.memory import MemoryNetwork
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import MemoryStore
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import Prefix
 from protocol.v3 import node as v3
 from protocol.v3.lab import Router
 from protocol.v3.metadata import Resource
-from tests.deterministic import run_deterministic
 from tests.real.bird.daemons import Daemon
 from tests.real.bird.routes import Route, Session, read, read_sessions
 from tests.strategies.confd import Writer
