@@ -24,7 +24,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -57,10 +57,10 @@ from cluster.memory import (
 from cluster.plan import Machine, Plan, PlanError, make_plan
 from cluster.processes import CannotStart, Processes, ShardProcess
 from cluster.shard import PROGRESS_INTERVAL, Job, serve
-from cluster.spec import Spec, SpecError, World, addresses_of, build, serves_workloads
+from cluster.spec import Spec, SpecError, World, build, serves_workloads
 from cluster.topology import Topology, derive
 from cluster.workloads import claimed_blocks
-from protocol.prefix import IPV4, Address
+from protocol.prefix import Address
 from protocol.v3.bgp import BGPPeer
 from protocol.v3.codec import encode
 from protocol.v3.ippool import IPPool
@@ -177,8 +177,7 @@ def prepare(spec: Spec) -> Prepared:
             raise Refused(
                 *(f"{field}: this computer has no TCP MD5 signatures (RFC 2385)" for field in unsigned)
             )
-    warnings = () if loaded is None else tuple(_warnings(loaded, world))
-    return Prepared(spec, world, topology, plan, endpoints, _environment(world), warnings)
+    return Prepared(spec, world, topology, plan, endpoints, world.environment(), _warnings(loaded, world))
 
 
 def _listeners(
@@ -197,13 +196,6 @@ def _listeners(
     }
 
 
-def _environment(world: World) -> dict[str, str]:
-    """A node without IPv4 has no router ID of its own: Calico's documentation has it made of the node's name."""
-    if all(IPV4 in addresses_of(node) for node in world.nodes):
-        return {}
-    return {"CALICO_ROUTER_ID": "hash"}
-
-
 def _load(manifests: tuple[str, ...]) -> Loaded | None:
     if not manifests:
         return None
@@ -216,19 +208,12 @@ def _load(manifests: tuple[str, ...]) -> Loaded | None:
         raise Refused(*map(str, error.problems)) from None
 
 
-def _warnings(loaded: Loaded, world: World) -> Iterator[str]:
-    """What the loader has to say, and what is surely wrong in the whole world."""
-    from protocol.v3.lint import lint  # noqa: PLC0415  # as above
-    from protocol.v3.rules import format_path  # noqa: PLC0415
+def _warnings(loaded: Loaded | None, world: World) -> tuple[str, ...]:
+    if loaded is None:
+        return ()
+    from cluster.remarks import remarks  # noqa: PLC0415  # as above
 
-    yield from map(str, loaded.warnings)
-    places = dict(zip((resource.key for resource in loaded.resources), loaded.places, strict=True))
-    for remark in lint(world.resources):
-        resource = world.resources[remark.index]
-        place = places.get(resource.key)  # what is generated has none
-        subject = f"{resource.kind}/{resource.metadata.name}"
-        parts = ("" if place is None else str(place), subject, format_path(remark.path), remark.message)
-        yield ": ".join(filter(None, parts))
+    return tuple(remarks(loaded, world))
 
 
 def launch(

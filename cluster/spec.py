@@ -123,6 +123,14 @@ class World:
             )
         return ports | {each.metadata.name: each.spec.listen_port or DEFAULT_PORT for each in self.routers}
 
+    def environment(self) -> dict[str, str]:
+        """Of calico-node, on all nodes. One without IPv4 has no router ID of its own: Calico's documentation has it made of the
+        node's name.
+        """
+        if all(IPV4 in addresses_of(node) for node in self.nodes):
+            return {}
+        return {"CALICO_ROUTER_ID": "hash"}
+
     def passwords(self) -> Iterator[str]:
         """The fields that ask for signed connections."""
         for peer in self.of_kind(BGPPeer):

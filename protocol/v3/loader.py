@@ -1,6 +1,7 @@
 """Manifests to resources: files, directories and standard input, and every error at once with its place.
 
-Owns ``load`` (paths), ``load_for_cluster`` (paths, for one that runs), ``parse`` (texts), ``Loaded`` and ``ManifestError``.
+Owns ``load`` (paths), ``load_for_cluster`` (paths, for one that runs), ``load_parts`` (documents that were read already, and
+paths), ``parse`` (texts), ``Loaded`` and ``ManifestError``.
 
 Flow: texts -> documents (``yamltree``) -> single documents, lists taken apart -> ``foreign.read`` for each, which is
 ``validate.resource_of`` for nearly all -> ``foreign.settle`` and ``rules.conflicts`` for all. Every step goes on after a fault, and nothing is returned when there was one: the
@@ -32,7 +33,7 @@ from protocol.v3.rules import Fault, format_path
 from protocol.v3.validate import InvalidResource
 from protocol.v3.yamltree import Map, Seq, SyntaxFault, Tree
 
-__all__ = ["Loaded", "ManifestError", "Place", "Problem", "load", "load_for_cluster", "parse"]
+__all__ = ["Loaded", "ManifestError", "Place", "Problem", "load", "load_for_cluster", "load_parts", "parse"]
 
 STDIN = "-"
 DEFAULT_NAMESPACE = "default"
@@ -110,12 +111,23 @@ def load_for_cluster(
     return _load(_texts(sources, stdin, recursive=recursive), created=False, namespace=namespace)
 
 
+def load_parts(parts: Iterable[tuple[str, Sequence[Tree]] | str], *, created: bool) -> Loaded:
+    """The same for documents of a file that has others too, each part with that file's name, and for paths between them.
+
+    ``created``: as for ``load``; else as for ``load_for_cluster``.
+    """
+    texts: list[tuple[str, str | Sequence[Tree] | Problem]] = []
+    for part in parts:
+        texts += _texts([part], b"", recursive=False) if isinstance(part, str) else [part]
+    return _load(texts, created=created)
+
+
 def _texts(sources: Sequence[str], stdin: bytes, *, recursive: bool) -> Iterator[tuple[str, str | Problem]]:
     for source in sources:
         if source == STDIN:
             yield "<stdin>", _decode("<stdin>", stdin)
         else:
-            yield from ((str(path), _read(path)) for path in _files(Path(source), recursive))
+            yield from ((str(path), read_text(path)) for path in _files(Path(source), recursive))
 
 
 def parse(text: str, name: str = "<text>", *, linted: bool = False) -> Loaded:
@@ -134,7 +146,8 @@ def _files(path: Path, recursive: bool) -> list[Path]:
     return [path]
 
 
-def _read(path: Path) -> str | Problem:
+def read_text(path: Path) -> str | Problem:
+    """A manifest's text, or why there is none."""
     try:
         if path.is_dir():
             return _problem(path, f"no {', '.join('*' + suffix for suffix in SUFFIXES)} in this directory")
@@ -219,7 +232,7 @@ class _Entry:
 
 
 def _load(
-    texts: Iterable[tuple[str, str | Problem]],
+    texts: Iterable[tuple[str, str | Sequence[Tree] | Problem]],
     *,
     created: bool,
     linted: bool = False,
@@ -274,10 +287,10 @@ def _load(
     return Loaded(valid, tuple(entry.place for entry in entries), tuple(in_order(warnings)))
 
 
-def _candidates(file: str, text: str) -> Iterator[_Candidate | Problem]:
+def _candidates(file: str, text: str | Sequence[Tree]) -> Iterator[_Candidate | Problem]:
     empty = True
     try:
-        for tree in yamltree.read(text):
+        for tree in yamltree.read(text) if isinstance(text, str) else text:
             empty = False
             yield from _unfold(file, tree, {})
     except SyntaxFault as fault:
