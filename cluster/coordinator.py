@@ -29,6 +29,7 @@ from typing import Any, TypeVar, cast
 import attrs
 import trio
 
+from agents.speaker.config import Timers
 from cluster.addressing import Endpoints
 from cluster.api.control import NodeDown, NoSuchNode
 from cluster.convergence import Jury, Progress, Verdict
@@ -40,6 +41,7 @@ from cluster.processes import ShardProcess
 from cluster.topology import Topology, derive
 from cluster.typha import Connection, Typha
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow, ShardRow
+from cluster.whatif.state import State
 from protocol.prefix import format_prefix
 from protocol.sync.errors import Unreachable
 from protocol.v3.bgp import BGPConfiguration, BGPPeer
@@ -108,6 +110,7 @@ class Coordinator:
         endpoints: Endpoints,
         env: Mapping[str, str] = _NO_ENVIRONMENT,
         pods_per_node: int,
+        hold_time: float = Timers().hold,
         clock: Callable[[], float],
         shard_lost: Callable[[ShardProcess], None],
     ) -> None:
@@ -136,6 +139,8 @@ class Coordinator:
             changed=self._wake,
         )
         self._pods_per_node = pods_per_node
+        self._env = env
+        self._hold_time = hold_time
         self._clock = clock
         self._shard_lost = shard_lost
         self._listening: set[int] = set()
@@ -365,6 +370,16 @@ class Coordinator:
             routes_expected=expectation.all_routes if expectation else 0,
             routes_programmed=progress.routes,
             convergence=self._convergence_line(),
+        )
+
+    async def state(self) -> State:
+        return State(
+            name=self._name,
+            revision=self._store.revision,
+            documents=tuple(self._store.documents()),
+            off=tuple(sorted(self._down())),
+            env=self._env,
+            hold_time=self._hold_time,
         )
 
     def _topology_now(self) -> Topology:

@@ -145,6 +145,7 @@ class Prepared:
             endpoints=self.endpoints,
             env=self.env,
             pods_per_node=self.spec.pods_per_node,
+            hold_time=self.spec.hold_time,
             clock=clock,
             shard_lost=shard_lost,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
+from cluster.whatif.state import State
 
 
 class NoSuchNode(LookupError):
@@ -19,6 +20,9 @@ class ClusterControl(Protocol):
     """Everything that names a node raises NoSuchNode or NodeDown; the text of either is for the user."""
 
     async def status(self) -> ClusterStatus: ...
+
+    async def state(self) -> State:
+        """All that a copy of the cluster is made of, at one revision."""
 
     async def birdc(self, node: str, family: int, command: str) -> str:
         """``agents.speaker.birdc.answer`` of that node's bird or bird6: lines with reply codes."""

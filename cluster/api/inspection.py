@@ -2,6 +2,7 @@
 
 ========  ==============================  =========================================================
 GET       /tortie/v1/status               the cluster
+GET       /tortie/v1/state                all that a copy of it is made of, as JSON: ``cluster.whatif.state``
 POST      /tortie/v1/down                 stop it
 GET       /tortie/v1/nodes/NODE/status    calicoctl node status
 GET       /tortie/v1/nodes/NODE/routes    ip route
@@ -41,6 +42,7 @@ def routes(control: ClusterControl) -> list[Route]:
     inspection = _Inspection(control)
     return [
         Route(f"{BASE}/status", inspection.status),
+        Route(f"{BASE}/state", inspection.state),
         Route(f"{BASE}/down", inspection.down, methods=["POST"]),
         Route(f"{BASE}/nodes/{{node}}/status", inspection.node_status),
         Route(f"{BASE}/nodes/{{node}}/routes", inspection.ip_route),
@@ -59,6 +61,9 @@ class _Inspection:
         return (
             JSONResponse(status) if _wants_json(request) else PlainTextResponse(views.cluster_status(status))
         )
+
+    async def state(self, request: Request) -> Response:
+        return JSONResponse((await self._control.state()).to_json())
 
     async def node_status(self, request: Request) -> Response:
         rows = await self._control.node_status(request.path_params["node"])

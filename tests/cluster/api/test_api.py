@@ -20,6 +20,7 @@ from cluster.api.control import NodeDown, NoSuchNode
 from cluster.api.server import serve
 from cluster.datastore.memory import MemoryStore
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
+from cluster.whatif.state import State
 from protocol.prefix import IPV4, IPV6
 from protocol.sync.errors import Unreachable
 from protocol.v3.codec import KINDS
@@ -42,6 +43,10 @@ class FakeControl:
             sessions_expected=1, sessions_established=0, routes_expected=8, routes_programmed=4,
             convergence="not converged",
         )  # fmt: skip
+
+    async def state(self) -> State:
+        node = {"apiVersion": "projectcalico.org/v3", "kind": "Node", "metadata": {"name": "node-001"}}
+        return State(name="lab", revision=7, documents=(node,), off=("node-002",), hold_time=9.0)
 
     def _check(self, node: str) -> None:
         if node == "node-002":
@@ -382,6 +387,12 @@ async def test_views_are_text_or_json(served: Served) -> None:
     assert routes.json() == await control.ip_route("node-001", IPV4)
     peers = await client.get("/tortie/v1/nodes/node-001/status", headers=json_only)
     assert peers.json() == await control.node_status("node-001")
+
+
+async def test_all_that_a_copy_is_made_of(served: Served) -> None:
+    found = State.from_json(await served.get("/tortie/v1/state"))
+    assert found == await served.control.state()
+    assert found.off == ("node-002",)
 
 
 async def test_routes_are_of_one_family(served: Served) -> None:

@@ -23,6 +23,7 @@ from cluster.api.server import serve
 from cluster.cli import client, down, main
 from cluster.datastore.memory import MemoryStore
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
+from cluster.whatif.state import State
 from protocol.prefix import IPV4
 
 REPLIES = {
@@ -51,6 +52,9 @@ class FakeControl:
             raise NodeDown("node-002 is down: shard 1 (pid 8) was killed")
         if node != "node-001":
             raise NoSuchNode(f"no node {node!r} in this cluster")
+
+    async def state(self) -> State:
+        return State()
 
     async def status(self) -> ClusterStatus:
         return STATUS
