@@ -94,7 +94,7 @@ class State:
         store.restore(self.revision, self.documents)
 
 
-def of_manifests(spec: Spec, world: World, env: Mapping[str, str]) -> State:
+def of_manifests(spec: Spec, world: World) -> State:
     """What ``up`` starts with. Blocks that nodes are to have claimed are claimed; pods are yet to come."""
     store = MemoryStore(wall=lambda: 0.0)
     for resource in world.resources:
@@ -107,7 +107,7 @@ def of_manifests(spec: Spec, world: World, env: Mapping[str, str]) -> State:
         name=spec.name,
         revision=store.revision,
         documents=tuple(store.documents()),
-        env=env,
+        env=world.environment(),
         hold_time=spec.hold_time,
         pods_per_node=spec.pods_per_node,
     )

@@ -13,7 +13,7 @@ from cluster.whatif.state import BadState, State, of_manifests
 
 def a_state() -> State:
     spec = Spec(nodes=2, blocks_per_node=2, pods_per_node=3, hold_time=30.0, name="lab")
-    return of_manifests(spec, build(spec), {"CALICO_ROUTER_ID": "hash"})
+    return of_manifests(spec, build(spec))
 
 
 def test_manifests_become_what_up_would_start_with() -> None:
@@ -24,6 +24,11 @@ def test_manifests_become_what_up_would_start_with() -> None:
     ]  # fmt: skip
     assert (state.name, state.hold_time, state.pods_per_node) == ("lab", 30.0, 3)
     assert state.revision == len(state.documents)
+
+
+def test_a_node_without_ipv4_is_started_with_a_router_id_of_its_name() -> None:
+    spec = Spec(nodes=2, ip_family="ipv6")
+    assert of_manifests(spec, build(spec)).env == {"CALICO_ROUTER_ID": "hash"}
 
 
 def test_a_state_crosses_as_json_and_fills_a_store() -> None:
