@@ -31,6 +31,7 @@ import gc
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -46,7 +47,9 @@ from agents.speaker.inspect import Inspector
 from agents.speaker.tcp import TcpNetwork
 from agents.syncer import Syncer, View
 from cluster.convergence import Progress
+from cluster.fibfeed import FibFeed, rows
 from cluster.judge import Judge
+from cluster.lives import Lives
 from cluster.memory import return_large_blocks
 from cluster.views import event_rows, peer_rows, route_rows
 from cluster.workloads import pod_names
@@ -60,6 +63,9 @@ PROGRESS_INTERVAL = 0.02
 
 IPAM_KINDS = ("IPPool", "IPReservation", "IPAMConfiguration")
 """A change of one of them may give a pod an address that had none."""
+
+FIBS_INTERVAL = 0.05
+"""Seconds between two batches of changes of the tables, when somebody wants them: they carry their times themselves."""
 
 GC_THRESHOLD = 100_000
 
@@ -113,21 +119,24 @@ class Shard:
         )
         self._nodes = self._host.nodes
         self._hosted = dict.fromkeys(job.nodes)
-        self._lives: dict[str, trio.CancelScope] = {}
         self._hungry: dict[str, dict[str, str]] = {}
         """Pods without an address by node, and why; "" while one is looked for."""
         self._started = False
         self._judge = Judge(self._hosted.keys(), self._nodes, self._host.routes)
+        self._fibs = FibFeed(time.monotonic)
+        self._reporting = trio.CancelScope()
         self._nursery: trio.Nursery
+        self._lives: Lives
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._lives = Lives(self._host, nursery, self._fibs.made)
             nursery.start_soon(self._follow, nursery.cancel_scope)
             self._syncer.watch(self._hosted)
             await self._syncer.in_sync.wait()
             for name in self._job.nodes:
-                await self._start_node(name)
+                await self._lives.start(name, bgp=False)
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
             gc.enable()
@@ -137,18 +146,6 @@ class Shard:
     async def _follow(self, scope: trio.CancelScope) -> None:
         await self._syncer.run()
         scope.cancel()
-
-    async def _start_node(self, name: str) -> None:
-        node = self._nodes[name] = Node(name, self._host)
-        scope = self._lives[name] = trio.CancelScope()
-
-        async def live(task_status: trio.TaskStatus[None]) -> None:
-            with scope:
-                await node.run(task_status)
-
-        await self._nursery.start(live)
-        if self._started:
-            node.start_bgp()
 
     def _health(self, name: str, reason: str) -> None:
         self._nursery.start_soon(self._syncer.report, "health", [name, reason])
@@ -176,10 +173,20 @@ class Shard:
             case "host", [str(name)]:
                 self._hosted[name] = None
                 self._syncer.watch(self._hosted)
-                await self._start_node(name)
+                await self._lives.start(name, bgp=self._started)
                 return None
             case "evict", [str(name)]:
-                self._evict(name)
+                await self._evict(name)
+                return None
+            case "boot", [str(name)]:
+                await self._lives.start(name, bgp=self._started)
+                self._feed_again(name)
+                return None
+            case "stop", [str(name)]:
+                await self._lives.stop(name)
+                return None
+            case "power_off", [str(name)]:
+                await self._power_off(name)
                 return None
             case "add_pods", [int(count), [*names]]:
                 return await self._add_pods(count, names)
@@ -195,8 +202,22 @@ class Shard:
                     row for family in node.speakers for row in peer_rows(self._inspect(node, family).status())
                 ]
             case "ip_route", [str(name), int(family)]:
-                node = self._node(name)
+                node = self._machine(name)
                 return route_rows(node.fib.routes, family, node.felix_routes)
+            case "fib", [str(name)]:
+                return rows(self._machine(name).fib.routes)
+            case "watch_fibs", [bool(wanted)]:
+                await self._watch_fibs(wanted)
+                return None
+            case "report_fibs", _:
+                await self._report_fibs()
+                return None
+            case "sessions", _:
+                return [row for node in self._nodes.values() for row in self._sessions(node)]
+            case "add_named_pods", [str(name), [*pods]]:
+                return await self._feed_all({name: pods})
+            case "delete_pods", [str(name), [*pods]]:
+                return await self._delete_pods(name, pods)
             case "events", [*names]:
                 return [
                     row for name in names or self._nodes for row in event_rows(name, self._node(name).journal)
@@ -210,8 +231,13 @@ class Shard:
     def _node(self, name: str) -> Node:
         node = self._nodes.get(name)
         if node is None:
-            raise NotFound(f"node {name} has not started yet")
+            stopped = name in self._lives.stopped
+            raise NotFound(f"calico-node is stopped on {name}" if stopped else f"node {name} is not running")
         return node
+
+    def _machine(self, name: str) -> Node:
+        """The node, or the last that there was on a kernel that is still there."""
+        return self._lives.stopped.get(name) or self._node(name)
 
     def _learn(self, endpoints: list[tuple[bytes, str, int]]) -> None:
         self._network.learn({Address(address): (host, port) for address, host, port in endpoints})
@@ -219,28 +245,45 @@ class Shard:
             if node.down:
                 node.wake()
 
-    def _evict(self, name: str) -> None:
+    async def _evict(self, name: str) -> None:
         """The node is gone for good; what it was is a power cut's."""
-        scope = self._lives.pop(name, None)
-        if scope is not None:
-            scope.cancel()
-            del self._nodes[name], self._hosted[name]
+        if name in self._hosted:
+            del self._hosted[name]
+            await self._power_off(name)
             self._hungry.pop(name, None)
             self._syncer.watch(self._hosted)
+
+    async def _power_off(self, name: str) -> None:
+        await self._lives.power_off(name)
+        self._fibs.gone(name)
+
+    # -- pods ---------------------------------------------------------------------------------------------------------
 
     async def _add_pods(self, count: int, names: list[str]) -> list[str]:
         """On these nodes, or on all. Returns what did not work, in words."""
         fed = [name for name in names or self._nodes if name not in self._routers()]
+        return await self._feed_all({name: pod_names(name, count) for name in fed})
+
+    async def _feed_all(self, pods: Mapping[str, list[str]]) -> list[str]:
         async with trio.open_nursery() as nursery:
-            for name in fed:
-                pods = pod_names(name, count)
-                self._hungry[name] = dict.fromkeys(pods, "")
-                nursery.start_soon(self._feed, name, pods)
-        failures = [(name, *each) for name in fed for each in self._hungry.get(name, {}).items()]
+            for name, wanted in pods.items():
+                self._hungry.setdefault(name, {}).update(dict.fromkeys(wanted, ""))
+                nursery.start_soon(self._feed, name, wanted)
+        failures = [(name, *each) for name in pods for each in self._hungry.get(name, {}).items()]
         return sorted(f"{name}: {pod}: {why}" for name, pod, why in failures if why)
 
+    async def _delete_pods(self, name: str, pods: list[list[str]]) -> int:
+        """``pods``: names with their namespaces. How many of them there were."""
+        node, deleted = self._node(name), 0
+        for pod, namespace in pods:
+            self._hungry.get(name, {}).pop(pod, None)
+            with suppress(NotFound):
+                await node.delete_pod(pod, namespace)
+                deleted += 1
+        return deleted
+
     def _feed_again(self, name: str) -> None:
-        pods = self._hungry[name]
+        pods = self._hungry.get(name, {})
         failed = [pod for pod, why in pods.items() if why]
         if failed:
             pods.update(dict.fromkeys(failed, ""))
@@ -294,6 +337,37 @@ class Shard:
             why = _why_down(node) or f"the node has no IPv{4 if family == IPV4 else 6} address"
             raise NotFound(f"BIRD is not running on {node.name}: {why}")
         return Inspector(speaker, now=trio.current_time(), wall=time.time())
+
+    def _sessions(self, node: Node) -> list[list[Any]]:
+        """Every end: the node, the stanza, the neighbour's address and family, the FSM's state, why it is not up."""
+        return [
+            [node.name, peer.name, peer.address, family, peer.bgp_state, peer.last_error]
+            for family in node.speakers
+            for peer in self._inspect(node, family).status().peers
+        ]
+
+    # -- changes of tables --------------------------------------------------------------------------------------------
+
+    async def _watch_fibs(self, wanted: bool) -> None:
+        if wanted == self._fibs.listening:
+            return
+        self._reporting.cancel()
+        if not wanted:
+            self._fibs.end(self._lives.fibs)
+            return
+        self._fibs.begin(self._lives.fibs)
+        self._reporting = trio.CancelScope()
+        self._nursery.start_soon(self._keep_reporting_fibs, self._reporting)
+
+    async def _keep_reporting_fibs(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                await self._report_fibs()
+                await trio.sleep(FIBS_INTERVAL)
+
+    async def _report_fibs(self) -> None:
+        """With the time up to which this is all."""
+        await self._syncer.report("fibs", [time.monotonic(), self._fibs.take()])
 
     # -- progress -----------------------------------------------------------------------------------------------------
 
