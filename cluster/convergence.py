@@ -141,6 +141,10 @@ class Jury:
     def dismiss(self, shard: int) -> None:
         """It is dead. What the others should hold is something else now, so that they have to be asked anew."""
         self._witnesses.pop(shard, None)
+        self.recall()
+
+    def recall(self) -> None:
+        """What was said counts no more: something else is right now."""
         for witness in self._witnesses.values():
             witness.verdict = None
 

@@ -13,10 +13,12 @@ A cluster has converged when every living shard has judged all of its nodes exac
 revision, and the sessions are all up or nothing moves any more (a table can be right before the last of several
 reflectors is heard). Attending does not end there: whatever changes later is judged again.
 
-A shard that dies takes its nodes down, nothing else, and a node may be down because it cannot listen. The oracle is told
-which nodes are down, and the rest converges to what is left. Nodes and routers that come and go later are ``hosting``'s.
+A shard that dies takes its nodes down, nothing else; a node may be down because it cannot listen, or because somebody
+wanted it so (``faults``). The oracle is told which nodes are down and who is cut off from whom, and the rest converges to what
+is left. Nodes and routers that come and go later are ``hosting``'s.
 
-Left out: the processes themselves (``processes``), what is printed (``cli.up``), HTTP (``api``).
+Left out: the processes themselves (``processes``), what is printed (``cli.up``), the words of ``status`` (``overview``), HTTP
+(``api``).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import attrs
 import trio
@@ -34,23 +36,17 @@ from cluster.addressing import Endpoints
 from cluster.api.control import NodeDown, NoSuchNode
 from cluster.convergence import Jury, Progress, Verdict
 from cluster.datastore.memory import Change, MemoryStore
+from cluster.faults import Faults
+from cluster.faults import State as Fault
 from cluster.hosting import Hosting
-from cluster.memory import pss_bytes
 from cluster.oracle import Expected, NodeCounts, Oracle, snapshot
+from cluster.overview import converged_line, converging_line, shard_row, topology_of
 from cluster.processes import ShardProcess
-from cluster.topology import Topology, derive
+from cluster.topology import Topology
 from cluster.typha import Connection, Typha
-from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow, ShardRow
+from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
 from cluster.whatif.state import State
-from protocol.prefix import format_prefix
 from protocol.sync.errors import Unreachable
-from protocol.v3.bgp import BGPConfiguration, BGPPeer
-from protocol.v3.codec import decode
-from protocol.v3.lab import Router
-from protocol.v3.metadata import Resource
-from protocol.v3.node import Node
-
-R = TypeVar("R", bound=Resource)
 
 _NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 
@@ -77,6 +73,7 @@ class Expectation:
 
     revision: int
     down: frozenset[str]
+    cut: frozenset[tuple[str, str]]
     hosting: int  # the version of who hosts what
     oracle: Expected
     routes: Mapping[int, int]  # shard -> routes of all its FIBs
@@ -136,6 +133,13 @@ class Coordinator:
             endpoints=endpoints,
             pods_per_node=pods_per_node,
             ask=self._ask_shard,
+            changed=self._wake,
+        )
+        self.faults = Faults(
+            store=store,
+            hosts=self._hosting.host_of,
+            ask=self._ask_shard,
+            ask_all=self._ask_all,
             changed=self._wake,
         )
         self._pods_per_node = pods_per_node
@@ -201,6 +205,7 @@ class Coordinator:
 
     def _written(self, change: Change) -> None:
         self._hosting.written(change)
+        self.faults.written(change)
         if self.booted:
             self._wake()
 
@@ -269,7 +274,7 @@ class Coordinator:
         expectation = self.expectation
         return (
             expectation is not None
-            and expectation.revision == self._store.revision
+            and self._is_current(expectation)
             and self.jury.converged(expectation.revision)
             and (
                 self.jury.progress.session_ends >= expectation.session_ends or self.jury.quiet(self._clock())
@@ -282,13 +287,15 @@ class Coordinator:
         In a thread: for a large cluster with filters it may take a second or two, in which others are served.
         """
         async with self._asking:
-            down = frozenset(self._down())
-            hosting = self._hosting.version
             old = self.expectation
-            revision = self._store.revision
-            if old is not None and old.revision == revision and old.down == down and old.hosting == hosting:
+            if old is not None and self._is_current(old):
                 return old
-            ask = partial(self._oracle.expect, snapshot(self._store.list), down=down)
+            down, cut = frozenset(self._down()), frozenset(self.faults.cuts)
+            hosting = self._hosting.version
+            revision = self._store.revision
+            if old is not None and (old.down, old.cut) != (down, cut):
+                self.jury.recall()  # what was right at this revision may be right no more
+            ask = partial(self._oracle.expect, snapshot(self._store.list), down=down, cut=sorted(cut))
             oracle, counts = await trio.to_thread.run_sync(
                 _counted, ask, [*self._hosting.host_of], abandon_on_cancel=True
             )
@@ -299,6 +306,7 @@ class Coordinator:
             self.expectation = Expectation(
                 revision=revision,
                 down=down,
+                cut=cut,
                 hosting=hosting,
                 oracle=oracle,
                 routes=routes,
@@ -306,9 +314,18 @@ class Coordinator:
             )
             return self.expectation
 
+    def _is_current(self, expectation: Expectation) -> bool:
+        return (
+            expectation.revision == self._store.revision
+            and expectation.hosting == self._hosting.version
+            and expectation.down == self._down().keys()
+            and expectation.cut == self.faults.cuts.keys()
+        )
+
     def _down(self) -> dict[str, None]:
-        """Nodes and routers that do not work: their shard has died, or they cannot listen."""
-        return dict.fromkeys([*(node for shard in self.lost for node in shard.nodes), *self._hosting.down])
+        """Nodes and routers that do not work: their shard has died, they cannot listen, or somebody wanted it so."""
+        dead = (node for shard in self.lost for node in shard.nodes)
+        return dict.fromkeys([*dead, *self._hosting.down, *self.faults.down])
 
     async def _judge(self, number: int, expectation: Expectation) -> None:
         """Ask one shard, and take its word."""
@@ -357,14 +374,15 @@ class Coordinator:
         return ClusterStatus(
             name=self._name,
             pid=self._pid,
-            topology=self._topology_now().name,
+            topology=topology_of(self._store).name,
             uptime=self._clock(),
             nodes=len(self._hosting.host_of) - len(routers),
             routers=len(routers),
             nodes_down=[name for name in down if name not in routers],
             routers_down=[name for name in down if name in routers],
+            faults=self.faults.lines,
             notes=notes,
-            shards=[self._shard_row(shard) for shard in self._shards.values()],
+            shards=[shard_row(shard, self.jury) for shard in self._shards.values()],
             sessions_expected=expectation.session_ends // 2 if expectation else self._topology.total,
             sessions_established=progress.session_ends // 2,
             routes_expected=expectation.all_routes if expectation else 0,
@@ -373,55 +391,26 @@ class Coordinator:
         )
 
     async def state(self) -> State:
+        stopped, frozen = self.faults.names_of(Fault.STOPPED), self.faults.names_of(Fault.FROZEN)
         return State(
             name=self._name,
             revision=self._store.revision,
             documents=tuple(self._store.documents()),
-            off=tuple(sorted(self._down())),
+            off=tuple(sorted(self._down().keys() - {*stopped, *frozen})),
+            stopped=tuple(stopped),
+            frozen=tuple(frozen),
+            cut=tuple(sorted(self.faults.cuts)),
             env=self._env,
             hold_time=self._hold_time,
         )
 
-    def _topology_now(self) -> Topology:
-        def all_of(kind: type[R]) -> list[R]:
-            return [cast("R", decode(document)) for document in self._store.list(kind.kind)]
-
-        default = self._store.find((BGPConfiguration.kind, "", "default"))
-        return derive(
-            all_of(Node),
-            cast("BGPConfiguration", decode(default)) if default is not None else None,
-            all_of(BGPPeer),
-            all_of(Router),
-        )
-
-    def _shard_row(self, shard: ShardProcess) -> ShardRow:
-        up = shard.ended is None
-        return ShardRow(
-            index=shard.number,
-            pid=shard.pid,
-            up=up,
-            nodes=len(shard.nodes),
-            sockets=self.jury.progress_of(shard.number).session_ends,
-            memory_mb=(pss_bytes([shard.pid]) or 0) / 1e6 if up else 0.0,
-        )
-
     def _convergence_line(self) -> str:
-        living = len(self._hosting.host_of) - len(self._down())
         if not self.booted:
             return f"starting: the nodes of {len(self._listening)} of {len(self._shards)} shards listen"
-        if self.converged:
-            return f"converged: all {living:,} FIBs are exactly what the datastore asks for{self._unjudged()}"
-        verdict = self.jury.verdict
-        if verdict.equal:
-            return "converging"
-        first = f"; first: {verdict.differences[0]}" if verdict.differences else ""
-        return (
-            f"not converged: {verdict.missing:,} routes missing or wrong, {verdict.extra:,} too many{first}"
-        )
-
-    def _unjudged(self) -> str:
-        unsettled = self.expectation.oracle.unsettled if self.expectation is not None else {}
-        return "".join(f"; but {format_prefix(prefix)}: {why}" for prefix, why in [*unsettled.items()][:1])
+        if self.converged and self.expectation is not None:
+            living = len(self._hosting.host_of) - len(self._down())
+            return converged_line(living, self.expectation.oracle.unsettled)
+        return converging_line(self.jury)
 
     async def birdc(self, node: str, family: int, command: str) -> str:
         text: str = await self._ask_node(node, "birdc", family, command)

@@ -83,6 +83,7 @@ class ClusterStatus(TypedDict):
     routers: int
     nodes_down: list[str]  # names
     routers_down: list[str]
+    faults: list[str]  # what somebody has done to the cluster, in words
     notes: dict[str, list[str]]  # what is wrong -> the nodes that say so
     shards: list[ShardRow]
     sessions_expected: int
@@ -231,6 +232,7 @@ def cluster_status(status: ClusterStatus) -> str:
         f"sessions  {status['sessions_established']:,}/{status['sessions_expected']:,} Established",
         f"routes    {status['routes_programmed']:,}/{status['routes_expected']:,} in the FIBs",
         f"state     {status['convergence']}",
+        *[f"faults    {line}" for line in status["faults"]],
         *_notes(status["notes"]),
         "",
         *_columns(

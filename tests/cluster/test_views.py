@@ -158,6 +158,7 @@ STATUS = views.ClusterStatus(
     routers=0,
     nodes_down=[],
     routers_down=[],
+    faults=[],
     notes={},
     shards=[
         views.ShardRow(index=0, pid=4712, up=True, nodes=100, sockets=19_900, memory_mb=60.4),

@@ -38,7 +38,7 @@ class FakeControl:
     async def status(self) -> ClusterStatus:
         return ClusterStatus(
             name="default", pid=os.getpid(), topology="full mesh", uptime=1.0, nodes=2, nodes_down=["node-002"],
-            routers=0, routers_down=[], notes={},
+            routers=0, routers_down=[], faults=[], notes={},
             shards=[views.ShardRow(index=0, pid=7, up=True, nodes=2, sockets=4, memory_mb=30.0)],
             sessions_expected=1, sessions_established=0, routes_expected=8, routes_programmed=4,
             convergence="not converged",

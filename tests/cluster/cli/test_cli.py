@@ -35,7 +35,7 @@ REPLIES = {
 }
 STATUS = ClusterStatus(
     name="lab", pid=1, topology="full mesh", uptime=1.0, nodes=1, nodes_down=[], routers=0, routers_down=[],
-    notes={}, shards=[], sessions_expected=0, sessions_established=0, routes_expected=1, routes_programmed=1, convergence="converged",
+    faults=[], notes={}, shards=[], sessions_expected=0, sessions_established=0, routes_expected=1, routes_programmed=1, convergence="converged",
 )  # fmt: skip
 PEERS = [PeerRow(address="10.77.0.2", type="global", state="up", since="12:00:00", info="Established")]
 ROUTES = [RouteRow(type="blackhole", dst="192.168.9.0/26", protocol="bird", flags=[])]
