@@ -211,6 +211,9 @@ class Converged:
     within: float = PATIENCE
 
 
+Since = Literal["step", "start"]
+
+
 @attrs.frozen(kw_only=True)
 class Loss:
     """No pair of nodes loses more than ``pair`` seconds, all of them together no more than ``total``.
@@ -220,7 +223,7 @@ class Loss:
 
     pair: float | None = None
     total: float | None = None
-    since: Literal["step", "start"] = "step"
+    since: Since = "step"
 
 
 @attrs.frozen

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 
-def dump(document: Any) -> str:
-    """``document`` is made of plain JSON values."""
-    text: str = yaml.safe_dump(document, allow_unicode=True, width=_NEVER_FOLD)
+def dump(document: Any, *, in_order: bool = False) -> str:
+    """``document`` is made of plain JSON values. ``in_order``: keys as they come, and not sorted."""
+    text: str = yaml.safe_dump(document, allow_unicode=True, width=_NEVER_FOLD, sort_keys=not in_order)
     return text
 
 
