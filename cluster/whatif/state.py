@@ -40,7 +40,9 @@ class State:
     revision: int = 0
     documents: tuple[Document, ...] = ()
     off: tuple[str, ...] = ()
-    """Nodes and routers that are not there: no power, a shard that died, nothing they can listen on."""
+    """Nodes and routers that are not there: no power, or a shard that died."""
+    ill: tuple[str, ...] = ()
+    """Those that cannot listen, as somebody else has their address: they must not be the first to ask for it here."""
     stopped: tuple[str, ...] = ()
     """calico-node does not run; the kernel forwards."""
     frozen: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class State:
             "name": self.name,
             "revision": self.revision,
             "off": [*self.off],
+            "ill": [*self.ill],
             "stopped": [*self.stopped],
             "frozen": [*self.frozen],
             "cut": [[*pair] for pair in self.cut],
@@ -77,6 +80,7 @@ class State:
                 revision=value["revision"],
                 documents=tuple(value["documents"]),
                 off=tuple(value["off"]),
+                ill=tuple(value["ill"]),
                 stopped=tuple(value["stopped"]),
                 frozen=tuple(value["frozen"]),
                 cut=tuple((one, other) for one, other in value["cut"]),

@@ -37,6 +37,7 @@ def test_a_state_crosses_as_json_and_fills_a_store() -> None:
         revision=a_state().revision,
         documents=a_state().documents,
         off=("node-001",),
+        ill=("node-002",),
         stopped=("a",),
         frozen=("b",),
         cut=(("a", "b"),),
