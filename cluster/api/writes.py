@@ -1,12 +1,7 @@
 """Create, replace, patch and delete: the writing half of the Kubernetes API.
 
-Every request goes the same way: the body is read and decoded; then, without a pause in which somebody else could
-write, the resource is looked up, the new document made and admitted (``cluster.admission``), and the store is asked,
-whose compare-and-swap has the last word. What has not changed is not written: no new revision, nobody is told.
-
-A replace or a patch that names a ``resourceVersion`` (or a uid) means that one; else what is there now. What only a
-server writes (uid, creationTimestamp) is taken from what is there. A delete answers when its consequences
-(``cluster.cleanup``) are written.
+Every request goes the same way: the body is read and decoded, the resource is looked up, the new document made, and
+``cluster.writing`` writes it, or says why not.
 
 Left out: ``dryRun``, which is refused because whoever asks for it does not want a write; ``generateName``, server-side
 apply, deletion of whole collections.
@@ -15,20 +10,21 @@ apply, deletion of whole collections.
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cluster.admission import admit
 from cluster.api import patches
 from cluster.api.errors import NotAdmitted
 from cluster.api.names import Name
 from cluster.cleanup import Cleanup
 from cluster.datastore.memory import MemoryStore
-from protocol.sync.errors import AlreadyExists, Conflict
+from cluster.writing import Writing
+from protocol.sync.errors import Conflict
 from protocol.sync.messages import Document
 from protocol.v3 import yamltree
 from protocol.v3.validate import InvalidResource
@@ -38,25 +34,19 @@ MAX_BODY: Final = 3 << 20
 
 _JSON: Final = "application/json"
 _YAML: Final = "application/yaml"
-_SERVERS: Final = ("uid", "resourceVersion", "creationTimestamp")
 
 
 class Writes:
     def __init__(self, store: MemoryStore, cleanup: Cleanup) -> None:
         self._store = store
-        self._cleanup = cleanup
+        self._writing = Writing(store, cleanup)
 
     async def create(self, request: Request, kind: Name, namespace: str) -> Response:
         document = _meant(await _document(request), kind, namespace, "")
-        name = document["metadata"]["name"]
         if document["metadata"].get("resourceVersion"):
             raise HTTPException(400, "resourceVersion should not be set on objects to be created")
-        key = kind.kind, namespace, name
-        if self._store.find(key) is not None:  # which says more than what else is wrong with it
-            raise AlreadyExists.of(key)
-        admitted = self._admitted(kind, document, None)
-        metadata = {key: value for key, value in admitted["metadata"].items() if key not in _SERVERS}
-        return JSONResponse(self._store.create({**admitted, "metadata": metadata}), status_code=201)
+        with _not_admitted(kind, document):
+            return JSONResponse(self._writing.create(document), status_code=201)
 
     async def replace(self, request: Request, kind: Name, namespace: str, name: str) -> Response:
         document = _meant(await _document(request), kind, namespace, name)
@@ -86,7 +76,7 @@ class Writes:
         if preconditions.get("uid") not in (None, "", old["metadata"]["uid"]):
             raise Conflict.of((kind.kind, namespace, name))
         version = str(preconditions.get("resourceVersion") or "")
-        await self._cleanup.delete(kind.kind, name, namespace, version)
+        await self._writing.delete((kind.kind, namespace, name), version)
         details = {"name": name, "kind": kind.plural, "uid": old["metadata"]["uid"]}
         if kind.group:
             details["group"] = kind.group
@@ -95,20 +85,16 @@ class Writes:
         )
 
     def _replace(self, kind: Name, old: Document, document: Document) -> Document:
-        current, said = old["metadata"], document["metadata"]
-        for field in ("resourceVersion", "uid"):
-            if said.get(field) and said[field] != current[field]:
-                raise Conflict.of((kind.kind, current.get("namespace", ""), current["name"]))
-        stamps = {field: current[field] for field in _SERVERS}
-        document = {**document, "metadata": {**said, **stamps}}
-        admitted = self._admitted(kind, document, old)
-        return old if admitted == old else self._store.update(admitted)
+        with _not_admitted(kind, document):
+            return self._writing.replace(old, document)
 
-    def _admitted(self, kind: Name, document: Document, old: Document | None) -> Document:
-        try:
-            return admit(document, old=old, every=self._store.list)
-        except InvalidResource as error:
-            raise NotAdmitted(kind, document["metadata"]["name"], error.faults) from None
+
+@contextmanager
+def _not_admitted(kind: Name, document: Document) -> Iterator[None]:
+    try:
+        yield
+    except InvalidResource as error:
+        raise NotAdmitted(kind, document["metadata"]["name"], error.faults) from None
 
 
 # -- what a request says ----------------------------------------------------------------------------------------------
