@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import trio
 
 from agents.ipam.allocator import Allocator
-from agents.ipam.blocks import address_at, is_empty, prefix_of, problems
+from agents.ipam.blocks import address_at, prefix_of
 from agents.ipam.cni import Cni
 from agents.syncer import Datastore, Resources, View
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import Change, MemoryStore
+from cluster.soundness import bookkeeping
 from protocol.prefix import IPV4, Address, Prefix
 from protocol.sync.messages import NODE_KINDS, Deltas, InSync, Snapshot
 from protocol.v3.codec import decode, encode
@@ -111,34 +111,13 @@ class World:
 
     def audit(self) -> list[str]:
         """What is wrong in the datastore when nobody is in the middle of anything."""
-        wrong = []
-        counts: dict[str, Counter[str]] = {}
-        blocks = self.blocks()
-        for block in blocks.values():
-            wrong += [f"{block.spec.cidr}: {problem}" for problem in problems(block)]
-            if block.spec.affinity is None and is_empty(block):
-                wrong.append(f"{block.spec.cidr} is empty and nobody's")
-            for ordinal, index in enumerate(block.spec.allocations):
-                if index is not None and not block.spec.attributes[index].released_at:
-                    handle_id = block.spec.attributes[index].handle_id
-                    assert handle_id is not None
-                    counts.setdefault(handle_id, Counter())[block.spec.cidr] += 1
-                    if str(ordinal) not in block.spec.sequence_number_for_allocation:
-                        wrong.append(f"{block.spec.cidr}: ordinal {ordinal} has no sequence number")
-        if self.handles() != counts:
-            wrong.append(f"handles say {self.handles()}, blocks say {counts}")
-        claims: dict[str, str] = {}
-        for one in self.all("BlockAffinity"):
-            assert isinstance(one, BlockAffinity)
-            if one.spec.state != "confirmed":
-                wrong.append(f"{one.metadata.name} is {one.spec.state}")
-            if one.spec.cidr in claims:
-                wrong.append(f"{one.spec.cidr} is {one.spec.node}'s and {claims[one.spec.cidr]}'s")
-            claims[one.spec.cidr] = f"host:{one.spec.node}"
-        owned = {block.spec.cidr: block.spec.affinity for block in blocks.values() if block.spec.affinity}
-        if owned != claims:
-            wrong.append(f"affinities say {claims}, blocks say {owned}")
-        return wrong
+        return [
+            *bookkeeping(
+                self.blocks().values(),
+                [one for one in self.all("BlockAffinity") if isinstance(one, BlockAffinity)],
+                [one for one in self.all("IPAMHandle") if isinstance(one, IPAMHandle)],
+            )
+        ]
 
 
 class Calls(Datastore):

@@ -389,4 +389,4 @@ def test_a_power_cut_at_any_moment_leaves_nothing_that_the_restarted_node_cannot
         ["node-001.new", "node-002.new"] * 8
     )
     # A handle may have been counted for an address that was never written: the count is the upper bound.
-    assert [line for line in world.audit() if not line.startswith("handles say")] == []
+    assert [line for line in world.audit() if not line.startswith("handle ")] == []
