@@ -1,0 +1,148 @@
+"""The book of an account: from when until when each pair was lost, and why.
+
+Owns ``Ledger``. It is told, instant by instant, which pairs changed (``note``) and how many are what (``moment``), keeps what
+is over as plain tuples, and makes the report. An interval that ends when it begins is none.
+
+The book grows with what is lost, and with nothing else: one entry for each pair and interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cluster.loss.failure import Why, cause, words
+from cluster.loss.report import CauseLoss, Interval, LossReport, Moment, PairLoss
+
+_Entry = tuple[int, int, float, float, Why, bool]  # destination, source, from, until, why, new
+
+
+class Ledger:
+    """Nodes are numbers; ``names`` has their names."""
+
+    def __init__(self, start: float, names: Sequence[str]) -> None:
+        self.start = start
+        self._names = names
+        self._open: dict[int, dict[int, tuple[float, Why, bool]]] = {}
+        self._closed: list[_Entry] = []
+        self._moments: list[Moment] = [Moment(at=start, lost=0)]
+        self._off_since: dict[int, float] = {}
+        self._off: list[tuple[int, float, float]] = []
+
+    def note(self, now: float, destination: int, source: int, why: Why | None, new: bool) -> None:
+        """The pair's state from now on; ``why`` None: packets arrive, or there is no such pair."""
+        pairs = self._open.get(destination)
+        if pairs is None:
+            if why is None:
+                return
+            pairs = self._open[destination] = {}
+        before = pairs.get(source)
+        if before is not None:
+            since, what, was_new = before
+            if why is not None and was_new and new:
+                # As long as nothing has arrived it is one interval, so that one decision is made about all of it.
+                pairs[source] = since, why, True
+                return
+            if why == what and was_new is new:
+                return
+            del pairs[source]
+            if since < now:
+                self._closed.append((destination, source, since, now, what, was_new))
+        if why is not None:
+            pairs[source] = now, why, new
+
+    def power(self, now: float, number: int, on: bool) -> None:
+        since = self._off_since.pop(number, None)
+        if since is not None and since < now:
+            self._off.append((number, since, now))
+        if not on:
+            self._off_since[number] = now
+
+    def moment(self, now: float, lost: int, new: int, off: int) -> None:
+        last = self._moments[-1]
+        if (last.lost, last.new, last.off) == (lost, new, off):
+            return
+        if last.at == now:
+            self._moments.pop()
+        self._moments.append(Moment(at=now, lost=lost, new=new, off=off))
+
+    def report(self, now: float, since: float | None, counted: int) -> LossReport:
+        start = self.start if since is None else max(self.start, since)
+        entries = list(self._closed)
+        for destination, pairs in self._open.items():
+            # What has not arrived by now is lost, however new it is.
+            entries += [(destination, source, at, now, why, False) for source, (at, why, _) in pairs.items()]
+        new = 0.0
+        found: dict[tuple[int, int], list[Interval]] = {}
+        for destination, source, begin, end, why, was_new in entries:
+            begin = max(begin, start)  # noqa: PLW2901 - what was before the window is not its business
+            if begin >= end:
+                continue
+            if was_new:
+                new += end - begin
+                continue
+            found.setdefault((source, destination), []).append(self._interval(begin, end, why))
+        timeline = self._timeline(start, now)
+        pairs_lost = [self._pair(pair, intervals) for pair, intervals in found.items()]
+        pairs_lost.sort(key=lambda each: (-each.seconds, each.source, each.destination))
+        return LossReport(
+            start=start,
+            end=now,
+            counted=counted,
+            total=sum(each.seconds for each in pairs_lost),
+            off=_integrate(timeline, now),
+            new=new,
+            pairs=tuple(pairs_lost),
+            causes=_causes(found),
+            timeline=timeline,
+            powerless=self._powerless(start, now),
+        )
+
+    def _interval(self, start: float, end: float, why: Why) -> Interval:
+        names = self._names
+        return Interval(
+            start=start, end=end, reason=why[0].value, cause=cause(why, names), why=words(why, names)
+        )
+
+    def _pair(self, pair: tuple[int, int], intervals: list[Interval]) -> PairLoss:
+        source, destination = pair
+        return PairLoss(
+            source=self._names[source],
+            destination=self._names[destination],
+            seconds=sum(each.seconds for each in intervals),
+            intervals=tuple(sorted(intervals, key=lambda each: each.start)),
+            lost_at_end=source in self._open.get(destination, ()),
+        )
+
+    def _timeline(self, start: float, now: float) -> tuple[Moment, ...]:
+        before = [each for each in self._moments if each.at <= start][-1]
+        after = [each for each in self._moments if start < each.at <= now]
+        return Moment(at=start, lost=before.lost, new=before.new, off=before.off), *after
+
+    def _powerless(self, start: float, now: float) -> Mapping[str, tuple[tuple[float, float], ...]]:
+        entries = [*self._off, *((number, since, now) for number, since in self._off_since.items())]
+        found: dict[str, list[tuple[float, float]]] = {}
+        for number, begin, end in entries:
+            if max(begin, start) < end:
+                found.setdefault(self._names[number], []).append((max(begin, start), end))
+        return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+
+def _integrate(timeline: Sequence[Moment], now: float) -> float:
+    """Pair-seconds without power."""
+    ends = [*(each.at for each in timeline[1:]), now]
+    return sum(each.off * (end - each.at) for each, end in zip(timeline, ends, strict=True))
+
+
+def _causes(found: Mapping[tuple[int, int], Sequence[Interval]]) -> tuple[CauseLoss, ...]:
+    seconds: dict[tuple[str, str], float] = {}
+    pairs: dict[tuple[str, str], dict[tuple[int, int], None]] = {}
+    for pair, intervals in found.items():
+        for each in intervals:
+            what = each.reason, each.cause
+            seconds[what] = seconds.get(what, 0.0) + each.seconds
+            pairs.setdefault(what, {})[pair] = None
+    causes = [
+        CauseLoss(reason=what[0], cause=what[1], seconds=total, pairs=len(pairs[what]))
+        for what, total in seconds.items()
+    ]
+    return tuple(sorted(causes, key=lambda each: (-each.seconds, each.reason, each.cause)))
