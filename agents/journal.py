@@ -22,10 +22,11 @@ class Event(NamedTuple):
 
 
 class Journal:
-    """``wall`` is Unix time."""
+    """``wall`` is Unix time. ``reader`` is told every event as it happens."""
 
-    def __init__(self, wall: Callable[[], float]) -> None:
+    def __init__(self, wall: Callable[[], float], reader: Callable[[Event], None] | None = None) -> None:
         self._wall = wall
+        self.reader = reader
         self._usual: deque[tuple[float, Event]] = deque(maxlen=REMEMBERED)
         self._warnings: deque[tuple[float, Event]] = deque(maxlen=REMEMBERED)
 
@@ -33,6 +34,8 @@ class Journal:
         now = self._wall()
         for event in events:
             (self._warnings if event.warning else self._usual).append((now, event))
+            if self.reader is not None:
+                self.reader(event)
 
     def __iter__(self) -> Iterator[tuple[float, Event]]:
         """The oldest first."""

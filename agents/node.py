@@ -73,7 +73,8 @@ RETRY = 5.0
 class Host:
     """What the nodes of one process share. ``wall`` is Unix time, for what people and the datastore are told.
 
-    ``health`` is called when a node goes down or comes back: its name, and why, or "".
+    ``health`` is called when a node goes down or comes back: its name, and why, or "". ``reader`` is told every event of every
+    node's journal.
     """
 
     view: View
@@ -82,6 +83,7 @@ class Host:
     confd: Confd
     wall: Callable[[], float]
     health: Callable[[str, str], None] = lambda name, reason: None
+    reader: Callable[[str, Event], None] | None = None
     seed: int = 0
     codec: Codec = attrs.field(factory=Codec)
     routes: Routes = attrs.field(factory=Routes)
@@ -113,7 +115,7 @@ class Node:
         self.name = name
         self.host = host
         self.fib = Fib() if fib is None else fib
-        self.journal = Journal(host.wall)
+        self.journal = Journal(host.wall, None if host.reader is None else partial(host.reader, name))
         self.speakers: dict[int, Speaker] = {}
         self.links: dict[int, Links] = {}
         self.down: dict[int, str] = {}

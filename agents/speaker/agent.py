@@ -30,7 +30,8 @@ async def run(speaker: Speaker, links: Links, journal: Journal, reconcile: Calla
         for session, remote, port in effects.dials:
             speaker.dialled(session, links.dial(remote, port))
         if effects.came_up:
-            journal.add(Event("SessionUp", name) for name in effects.came_up[-REMEMBERED:])
+            names = effects.came_up if journal.reader else effects.came_up[-REMEMBERED:]
+            journal.add(Event("SessionUp", name) for name in names)
         if effects.events:
             journal.add(effects.events)
         events = await links.wait(speaker.next_timer())

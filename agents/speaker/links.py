@@ -10,6 +10,9 @@ A session may ask for more than a connection: TCP MD5 signatures (RFC 2385) and 
 (RFC 5082). Both must hold from the first packet on, so a node says beforehand what it expects of whom (``LinkOptions``). Who
 does not meet it meets silence, as in life: packets without the right signature or TTL are dropped by the kernel.
 
+A network that vouches for a link promises that nothing is lost on it and nobody at its ends stands still; it takes that back
+(``DOUBTED``) before it is not so any more. In memory a session with such a link needs no keepalives; TCP vouches for nothing.
+
 Back-pressure: ``Link.queued`` is what the network has not taken yet. A sender that looks at it and stops above
 ``HIGH_WATER`` is told ``DRAINED`` when it may go on; nothing is ever dropped.
 """
@@ -17,7 +20,7 @@ Back-pressure: ``Link.queued`` is what the network has not taken yet. A sender t
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -67,18 +70,22 @@ class LinkChange(enum.Enum):
     CONNECTED = "connected"  # our dial succeeded
     FAILED = "failed"  # our dial failed, or the connection broke or ended; ``Link.error`` says why
     DRAINED = "drained"  # all queued bytes were taken
+    TRUSTED = "trusted"  # the network vouches for it from now on
+    DOUBTED = "doubted"  # and not any more
 
 
 class Link:
     """One connection. ``remote`` is the neighbour's node address."""
 
-    __slots__ = ("error", "queued", "remote", "session")
+    __slots__ = ("error", "queued", "remote", "session", "vouched")
 
     def __init__(self, remote: Address) -> None:
         self.remote = remote
         self.session: Session | None = None
         self.queued = 0
         self.error = ""
+        self.vouched = False
+        """Set by the network before it says CONNECTED or ACCEPTED, and with what it says later."""
 
 
 LinkEvent = tuple[Link, bytes | LinkChange]
@@ -87,16 +94,16 @@ LinkEvent = tuple[Link, bytes | LinkChange]
 class Links(Protocol):
     """The connections of one node."""
 
-    def expect(self, options: Mapping[Address, LinkOptions]) -> None:
+    def expect(self, options: Mapping[Address, LinkOptions], /) -> None:
         """What holds for connections, dialled or accepted, with these neighbours from now on; all others are PLAIN."""
 
-    def dial(self, remote: Address, port: int = DEFAULT_PORT) -> Link:
+    def dial(self, remote: Address, port: int = DEFAULT_PORT, /) -> Link:
         """Begin to connect; CONNECTED or FAILED follows, or neither when nobody answers."""
 
-    def send(self, link: Link, data: bytes) -> None:
+    def send(self, link: Link, data: bytes, /) -> None:
         """Send, or queue what the network does not take now. A broken link swallows it; FAILED follows."""
 
-    def close(self, link: Link) -> None:
+    def close(self, link: Link, /) -> None:
         """Send what is queued if the network takes it at once, then end the connection. No event follows."""
 
     def wake(self) -> None:
@@ -104,6 +111,9 @@ class Links(Protocol):
 
     async def wait(self, deadline: float) -> list[LinkEvent]:
         """The next events; an empty list at the deadline (trio's clock) or after ``wake``."""
+
+    def links_with(self, remote: Address | None) -> Iterator[Link]:
+        """Connections, with one neighbour or with all, in the order in which they came to be."""
 
     def shut(self) -> None:
         """Power off: every connection and the listener are gone at once."""
@@ -115,6 +125,10 @@ class NoEndpoint(OSError):
 
 class Network(Protocol):
     """Where nodes find one another."""
+
+    @property
+    def vouches(self) -> bool:
+        """Whether links are trusted unless something is said (``LinkChange``)."""
 
     def attach(self, address: Address, port: int = DEFAULT_PORT) -> Links:
         """Listen on behalf of a node. Raises NoEndpoint, or another OSError when it is taken."""

@@ -1,16 +1,16 @@
-"""The network in memory: the twin of ``tcp`` that breaks on request.
+"""The network in memory: the twin of ``tcp``.
 
 Owns ``MemoryNetwork`` and the ``Links`` of its nodes. Connections behave as TCP's do: bytes arrive in order, cut anywhere;
-a broken link loses nothing but holds everything back until it heals; a node that goes away resets its connections. Everything that
-happens is decided by the seeded random numbers given, on trio's clock, so under a MockClock a hold time of 90 s costs
-nothing and the same seed gives the same run.
+a node that goes away resets its connections. Everything that happens is decided by the seeded random numbers given, on trio's
+clock, so under a MockClock a hold time of 90 s costs nothing and the same seed gives the same run.
 
 Signatures and TTLs (``LinkOptions``) are as the kernel's: a dial with the wrong password is never answered, and what is sent
 with less than the TTL that the other end asks for does not arrive. The way between two nodes costs no TTL.
 
 Delays are one way, a link; bytes above ``capacity`` count as ``queued`` for their sender, as a full socket buffer does.
 
-Left out: loss and reordering, which TCP hides; a limit of dials.
+Left out: links that are cut and machines that fall silent (``cluster.rehearsal.weather``); loss and reordering, which TCP hides;
+a limit of dials.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import heapq
 import itertools
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 import trio
@@ -28,8 +28,6 @@ import trio
 from agents.speaker.config import DEFAULT_PORT
 from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions
 from protocol.prefix import Address
-
-Pair = frozenset[Address]
 
 _SYSTEM_TTL = 64
 
@@ -43,6 +41,7 @@ class MemoryLink(Link):
         super().__init__(remote)
         self.home = home
         self.options = home.options.get(remote, PLAIN)
+        self.vouched = home.vouches
         self.other: MemoryLink | None = None
         self.arrives = 0.0  # when the last thing sent on it gets there: nothing overtakes
         self.in_flight = 0  # bytes sent and not yet taken
@@ -62,8 +61,8 @@ class MemoryNetwork:
     """Cut what is sent into pieces at random places."""
     capacity: int = 1 << 20
     """Bytes a connection takes before its sender sees a queue."""
+    vouches: bool = False
     nodes: dict[Address, MemoryLinks] = attrs.field(factory=dict)
-    _cut: dict[Pair, list[tuple[MemoryLink, bytes | LinkChange]]] = attrs.field(factory=dict)
 
     def attach(self, address: Address, port: int = DEFAULT_PORT) -> MemoryLinks:
         """Listen on behalf of a node. Raises OSError when its address is taken."""
@@ -75,24 +74,8 @@ class MemoryNetwork:
     def lacks(self, options: LinkOptions) -> str:
         return ""
 
-    def cut(self, one: Address, other: Address) -> None:
-        """Nothing gets through between two nodes until ``heal``; neither is told."""
-        self._cut.setdefault(frozenset((one, other)), [])
-
-    def heal(self, one: Address, other: Address) -> None:
-        """What was held back arrives now, in its order."""
-        for link, what in self._cut.pop(frozenset((one, other)), ()):
-            self.post(link, what)
-
-    def is_cut(self, one: Address, other: Address) -> bool:
-        return frozenset((one, other)) in self._cut
-
     def post(self, link: MemoryLink, what: bytes | LinkChange) -> None:
         """Let something happen at one end of a connection, when it gets there."""
-        held = self._cut.get(frozenset((link.home.address, link.remote)))
-        if held is not None:
-            held.append((link, what))
-            return
         link.arrives = max(link.arrives, trio.current_time() + self.delay)
         link.home.deliver(link.arrives, link, what)
 
@@ -110,6 +93,7 @@ class MemoryLinks:
         self.address = address
         self.port = port
         self.options: Mapping[Address, LinkOptions] = {}
+        self.vouches = network.vouches
         self._network = network
         self._links: dict[MemoryLink, None] = {}
         self._inbox: list[tuple[float, int, MemoryLink, bytes | LinkChange]] = []
@@ -124,10 +108,8 @@ class MemoryLinks:
         link = MemoryLink(remote, self)
         self._links[link] = None
         there = self._network.nodes.get(remote)
-        if self._network.is_cut(self.address, remote):
-            return link  # a SYN that nobody answers; the speaker gives up by itself
         if there is not None and there.options.get(self.address, PLAIN).password != link.options.password:
-            return link  # nor is one whose signature is wrong
+            return link  # a SYN that nobody answers: its signature is wrong. The speaker gives up by itself
         if there is None or there.port != port:
             link.error = os.strerror(errno.ECONNREFUSED)
             self._network.post(link, LinkChange.FAILED)
@@ -160,6 +142,9 @@ class MemoryLinks:
         self._woken = True
         if self._scope is not None:
             self._scope.cancel()
+
+    def links_with(self, remote: Address | None) -> Iterator[MemoryLink]:
+        return (link for link in [*self._links] if remote is None or link.remote == remote)
 
     def shut(self) -> None:
         del self._network.nodes[self.address]

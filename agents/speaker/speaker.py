@@ -197,6 +197,11 @@ class Speaker:
                     self._forget_link(session, link)
                     session.connection_failed(link.error, now)
                     self._after(session, now)
+                elif what is LinkChange.TRUSTED:
+                    session.rest(now)
+                elif what is LinkChange.DOUBTED:
+                    session.doubt(now)
+                    self._after(session, now)
         timers = self._timers
         while timers and timers[0][0] <= now:
             deadline, _, session = heapq.heappop(timers)
@@ -397,6 +402,8 @@ class Speaker:
         peer.up = True
         peer.since = now
         self.established += 1
+        if session.link is not None and session.link.vouched:
+            session.rest(now)
         self._exports.came_up(peer)
         self._effects.came_up.append(peer.config.name)
 

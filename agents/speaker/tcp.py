@@ -27,7 +27,7 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import trio
 
@@ -72,6 +72,8 @@ class TcpLink(Link):
 
 class TcpNetwork:
     """The nodes that can be reached, and what their dials share in this process."""
+
+    vouches = False
 
     def __init__(self, endpoints: Mapping[Address, Endpoint], *, introduce: bool = False) -> None:
         self.endpoints: dict[Address, Endpoint] = {}
@@ -223,6 +225,9 @@ class TcpLinks:
         self._woken = True
         if self._scope is not None:
             self._scope.cancel()
+
+    def links_with(self, remote: Address | None) -> Iterator[TcpLink]:
+        return (link for link in [*self._links.values()] if remote is None or link.remote == remote)
 
     def shut(self) -> None:
         self._network.attached.pop(self, None)

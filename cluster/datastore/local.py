@@ -47,10 +47,13 @@ class LocalDatastore(Datastore):
 
 
 def follow(
-    store: MemoryStore, view: View, nodes: Iterable[str], changed: Callable[[list[Key]], None]
+    store: MemoryStore, view: View, nodes: Iterable[str] | None, changed: Callable[[list[Key]], None]
 ) -> Callable[[], None]:
-    """Bring ``view`` to what a shard hosting ``nodes`` watches, and keep it there. Returns what ends it."""
-    watch = Watch(frozenset(nodes))
+    """Bring ``view`` to what a shard hosting ``nodes`` watches, and keep it there. Returns what ends it.
+
+    None is all there will ever be: what nodes have is watched of everybody.
+    """
+    watch = Watch(frozenset(nodes or ()), every_node=nodes is None)
 
     def look() -> list[Key]:
         """All there is; and all of every node, if that turns out to be wanted."""
@@ -59,7 +62,7 @@ def follow(
         view.apply(Snapshot(store.revision, tuple(filter(watch.wants, documents))))
         keys = view.apply(InSync(store.revision))
         every_node = clusterwide(view)
-        if every_node is watch.every_node:
+        if nodes is None or every_node is watch.every_node:
             return keys
         watch = attrs.evolve(watch, every_node=every_node)
         return keys + look()
@@ -71,7 +74,7 @@ def follow(
             keys = view.apply(Deltas(change.revision, (), (change.key,)))
         else:
             return
-        if change.key[0] in ROUTING_KINDS and clusterwide(view) is not watch.every_node:
+        if change.key[0] in ROUTING_KINDS and nodes is not None and clusterwide(view) is not watch.every_node:
             keys += look()
         if keys:
             changed(keys)

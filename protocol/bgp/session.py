@@ -261,6 +261,24 @@ class Session:
         if self._keepalive:
             self._keepalive_at = now + self._keepalive
 
+    def rest(self, now: float) -> None:
+        """The network vouches for the connection: an Established session needs no keepalives, as with hold time 0.
+
+        One whose hold timer is due is not saved by it.
+        """
+        if self.state is _ESTABLISHED and self._keepalive and self._hold_at > now:
+            self._hold, self._keepalive = _NEVER, 0.0
+            self._hold_at = self._keepalive_at = _NEVER
+
+    def doubt(self, now: float) -> None:
+        """Not any more: the timers are as if keepalives had gone to and fro all the time, at moments that nobody noted."""
+        if self.state is _ESTABLISHED and self._hold == _NEVER and self.hold_time:
+            self._hold, self._keepalive = self._agreed_times()
+            jitter = self._jitter
+            self._hold_at = now + self._hold - jitter() * self._keepalive
+            self._keepalive_at = now + jitter() * self._keepalive
+            self.rearm = True
+
     # --- outputs ----------------------------------------------------------------------------------------------------
 
     def next_timer(self) -> float:
@@ -282,17 +300,17 @@ class Session:
     @property
     def hold_time(self) -> float:
         """Negotiated, seconds; 0 before an OPEN, or when both sides do without."""
-        return self._hold if self._hold < _NEVER else 0.0
+        return self._agreed_times()[0]
 
     @property
     def keepalive_time(self) -> float:
-        return self._keepalive
+        return self._agreed_times()[1]
 
     def hold_left(self, now: float) -> float:
-        return max(0.0, self._hold_at - now) if self._hold_at < _NEVER else 0.0
+        return max(0.0, self._hold_at - now) if self._hold_at < _NEVER else self.hold_time
 
     def keepalive_left(self, now: float) -> float:
-        return max(0.0, self._keepalive_at - now) if self._keepalive_at < _NEVER else 0.0
+        return max(0.0, self._keepalive_at - now) if self._keepalive_at < _NEVER else self.keepalive_time
 
     # --- the machine ------------------------------------------------------------------------------------------------
 
@@ -426,16 +444,19 @@ class Session:
 
     def _negotiate(self) -> None:
         assert self.peer_open is not None
-        hold = min(self._config.hold_time, float(self.peer_open.hold_time))
-        if hold:
-            self._hold = hold
-            # RFC 4271 4.4: a third at most, though the configured time may suit a longer hold time of ours.
-            self._keepalive = min(self._config.keepalive_time or hold, hold / 3)
-        else:
+        self._hold, self._keepalive = self._agreed_times()
+        if not self._hold:
             # RFC 4271 4.2: zero means neither timer runs.
-            self._hold, self._keepalive = _NEVER, 0.0
+            self._hold = _NEVER
         self._restart_hold()
         self.rearm = True
+
+    def _agreed_times(self) -> tuple[float, float]:
+        if self.peer_open is None:
+            return 0.0, 0.0
+        hold = min(self._config.hold_time, float(self.peer_open.hold_time))
+        # RFC 4271 4.4: a third at most, though the configured time may suit a longer hold time of ours.
+        return hold, min(self._config.keepalive_time or hold, hold / 3)
 
     def _restart_hold(self) -> None:
         self._hold_at = self._now + self._hold

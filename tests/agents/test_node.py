@@ -12,13 +12,14 @@ import trio.testing
 from agents.dataplane.fib import BLACKHOLE, FibRoute, RouteKind, device, via
 from agents.journal import Event
 from agents.node import Node
-from cluster.rehearsal.clock import run_deterministic
+from agents.speaker.memory import MemoryLinks, MemoryNetwork
+from cluster.rehearsal.clock import run_virtual
+from cluster.rehearsal.virtual import Virtual
 from protocol.prefix import IPV4, IPV6, Address, Prefix, family_of, host_prefix, parse_address
 from protocol.v3.workload import interface_name
-from tests.sim.cluster import SimCluster
 from tests.strategies.clusters import bgp_configuration, document, node, pool
 
-Story = Callable[[SimCluster], Awaitable[None]]
+Story = Callable[[Virtual], Awaitable[None]]
 
 
 def name_of(index: int) -> str:
@@ -29,15 +30,15 @@ def address_of(index: int) -> Address:
     return parse_address(f"10.77.0.{index}")
 
 
-def mesh(nursery: trio.Nursery, seed: int, *, size: int) -> SimCluster:
-    """A place for so many nodes, of which there is none yet."""
-    cluster = SimCluster(nursery, seed, [name_of(index) for index in range(1, size + 1)])
+def mesh(nursery: trio.Nursery, seed: int) -> Virtual:
+    """A place for nodes, of which there is none yet."""
+    cluster = Virtual(nursery, seed, fragment=True)
     cluster.apply(pool("default", "192.168.0.0/16", blockSize=26))
     cluster.apply(bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True))
     return cluster
 
 
-def set_node(cluster: SimCluster, index: int, *, six: bool = False) -> None:
+def set_node(cluster: Virtual, index: int, *, six: bool = False) -> None:
     spec = {
         "ipv4Address": f"10.77.0.{index}/16",
         **({"ipv6Address": f"fd00:77::{index:x}/112"} if six else {}),
@@ -51,7 +52,7 @@ def virtual(size: int) -> Callable[[Story], Callable[[], None]]:
     def tell(story: Story) -> Callable[[], None]:
         async def main() -> None:
             async with trio.open_nursery() as nursery:
-                cluster = mesh(nursery, 1, size=9)
+                cluster = mesh(nursery, 1)
                 for index in range(1, size + 1):
                     set_node(cluster, index)
                     await cluster.start(name_of(index))
@@ -60,7 +61,7 @@ def virtual(size: int) -> Callable[[Story], Callable[[], None]]:
 
         # Not functools.wraps: pytest would look for the story's arguments.
         def test() -> None:
-            run_deterministic(main, 1, trio.testing.MockClock(autojump_threshold=0))
+            run_virtual(main, 1)
 
         test.__doc__ = story.__doc__
         return test
@@ -68,15 +69,21 @@ def virtual(size: int) -> Callable[[Story], Callable[[], None]]:
     return tell
 
 
-def fib(cluster: SimCluster, index: int) -> dict[Prefix, FibRoute]:
+def attached(cluster: Virtual) -> dict[Address, MemoryLinks]:
+    """Who listens."""
+    assert isinstance(cluster.network, MemoryNetwork)
+    return cluster.network.nodes
+
+
+def fib(cluster: Virtual, index: int) -> dict[Prefix, FibRoute]:
     return cluster.node(name_of(index)).fib.routes
 
 
-async def settled(cluster: SimCluster, within: float = 60) -> None:
-    assert await cluster.converged(within) == []
+async def settled(cluster: Virtual, within: float = 60) -> None:
+    assert (await cluster.settle(within)).differences == ()
 
 
-async def pods(cluster: SimCluster, index: int, *names: str) -> list[Prefix]:
+async def pods(cluster: Virtual, index: int, *names: str) -> list[Prefix]:
     return [host_prefix(await cluster.node(name_of(index)).add_pod(name)) for name in names]
 
 
@@ -86,7 +93,7 @@ def block_of(address: Prefix) -> Prefix:
 
 
 @virtual(2)
-async def test_pods_come_and_go(cluster: SimCluster) -> None:
+async def test_pods_come_and_go(cluster: Virtual) -> None:
     first, second = await pods(cluster, 1, "a", "b")
     await settled(cluster)
     block = block_of(first)
@@ -103,7 +110,7 @@ async def test_pods_come_and_go(cluster: SimCluster) -> None:
 
 
 @virtual(2)
-async def test_a_released_block_is_gone_everywhere(cluster: SimCluster) -> None:
+async def test_a_released_block_is_gone_everywhere(cluster: Virtual) -> None:
     await pods(cluster, 1, "a")
     await settled(cluster)
     await cluster.node(name_of(1)).delete_pod("a")
@@ -113,7 +120,7 @@ async def test_a_released_block_is_gone_everywhere(cluster: SimCluster) -> None:
 
 
 @virtual(2)
-async def test_two_nodes_converge_at_once(cluster: SimCluster) -> None:
+async def test_two_nodes_converge_at_once(cluster: Virtual) -> None:
     """Nothing waits for a timer: sockets, OPENs and UPDATEs are a few milliseconds."""
     [one] = await pods(cluster, 1, "a")
     [other] = await pods(cluster, 2, "b")
@@ -123,7 +130,7 @@ async def test_two_nodes_converge_at_once(cluster: SimCluster) -> None:
 
 
 @virtual(1)
-async def test_a_node_without_an_address_waits_for_one(cluster: SimCluster) -> None:
+async def test_a_node_without_an_address_waits_for_one(cluster: Virtual) -> None:
     cluster.apply(document("Node", name_of(2), {}))
     await cluster.start(name_of(2))  # it is started: nobody has to wait for it
     waiting = cluster.node(name_of(2))
@@ -136,7 +143,7 @@ async def test_a_node_without_an_address_waits_for_one(cluster: SimCluster) -> N
 
 
 @virtual(1)
-async def test_a_node_without_a_resource_waits_for_it(cluster: SimCluster) -> None:
+async def test_a_node_without_a_resource_waits_for_it(cluster: Virtual) -> None:
     await cluster.start(name_of(2))
     await trio.sleep(100)
     assert not cluster.node(name_of(2)).speakers
@@ -146,27 +153,27 @@ async def test_a_node_without_a_resource_waits_for_it(cluster: SimCluster) -> No
 
 
 @virtual(2)
-async def test_an_address_change_moves_the_node_with_its_sessions(cluster: SimCluster) -> None:
+async def test_an_address_change_moves_the_node_with_its_sessions(cluster: Virtual) -> None:
     [pod] = await pods(cluster, 1, "a")
     await settled(cluster)
     cluster.apply(node(name_of(1), "10.77.5.5/16"))
     await settled(cluster)
     assert fib(cluster, 2) == {block_of(pod): via((parse_address("10.77.5.5"),))}
-    assert set(cluster.network.nodes) == {parse_address("10.77.5.5"), address_of(2)}
+    assert attached(cluster).keys() == {parse_address("10.77.5.5"), address_of(2)}
     speaker = cluster.node(name_of(1)).speakers[IPV4]
     assert (speaker.config.address, speaker.established) == (parse_address("10.77.5.5"), 1)
     assert fib(cluster, 1)[pod].kind is RouteKind.DEVICE, "its pods have moved along"
 
 
 @virtual(2)
-async def test_a_node_whose_address_is_taken_away_listens_no_more(cluster: SimCluster) -> None:
+async def test_a_node_whose_address_is_taken_away_listens_no_more(cluster: Virtual) -> None:
     [pod] = await pods(cluster, 1, "a")
     await pods(cluster, 2, "b")
     await settled(cluster)
     cluster.apply(document("Node", name_of(1), {}))
     await trio.sleep(1)
     assert not cluster.node(name_of(1)).speakers
-    assert set(cluster.network.nodes) == {address_of(2)}
+    assert attached(cluster).keys() == {address_of(2)}
     assert len(fib(cluster, 2)) == 2, "its own"
     assert fib(cluster, 1) == {pod: device(interface_name("default", "a"))}, "Felix needs no BGP"
     [another] = await pods(cluster, 1, "c")
@@ -179,13 +186,13 @@ async def test_a_node_whose_address_is_taken_away_listens_no_more(cluster: SimCl
 
 
 @virtual(3)
-async def test_a_power_cut_and_back(cluster: SimCluster) -> None:
+async def test_a_power_cut_and_back(cluster: Virtual) -> None:
     for index in (1, 2, 3):
         await pods(cluster, index, f"pod-{index}")
     await settled(cluster)
     before = dict(fib(cluster, 1))
-    await cluster.crash(name_of(1))
-    await settled(cluster, within=1)
+    await cluster.power_off(name_of(1))
+    await settled(cluster, within=100)
     assert len(fib(cluster, 2)) == 3, "its own block and pod, and the block of one other"
     await cluster.start(name_of(1))
     await settled(cluster)
@@ -195,9 +202,9 @@ async def test_a_power_cut_and_back(cluster: SimCluster) -> None:
 
 
 @virtual(2)
-async def test_a_power_cut_says_nothing(cluster: SimCluster) -> None:
+async def test_a_node_that_stops_says_nothing(cluster: Virtual) -> None:
     await trio.sleep(1)
-    await cluster.crash(name_of(1))
+    await cluster.stop(name_of(1))
     await trio.sleep(0.1)
     speaker = cluster.node(name_of(2)).speakers[IPV4]
     [peer] = speaker.peers.values()
@@ -205,7 +212,7 @@ async def test_a_power_cut_says_nothing(cluster: SimCluster) -> None:
 
 
 @virtual(2)
-async def test_a_node_listens_before_it_dials(cluster: SimCluster) -> None:
+async def test_a_node_listens_before_it_dials(cluster: Virtual) -> None:
     """Until ``start_bgp`` it only answers the phone; what came meanwhile is not lost."""
     set_node(cluster, 3)
     silent = cluster.host.nodes[name_of(3)] = Node(name_of(3), cluster.host)
@@ -224,7 +231,7 @@ async def test_a_node_listens_before_it_dials(cluster: SimCluster) -> None:
 
 
 @virtual(2)
-async def test_what_concerns_others_wakes_nobody(cluster: SimCluster) -> None:
+async def test_what_concerns_others_wakes_nobody(cluster: Virtual) -> None:
     """A pod of node 1 is no business of node 2's; a pool is everybody's."""
     await settled(cluster)
     woken: list[str] = []
@@ -242,7 +249,7 @@ async def test_a_node_whose_endpoint_is_taken_is_down_until_it_is_free(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with trio.open_nursery() as nursery:
-        cluster = mesh(nursery, 1, size=2)
+        cluster = mesh(nursery, 1)
         set_node(cluster, 1)
         set_node(cluster, 2)
         squatter = cluster.network.attach(address_of(1))
@@ -264,7 +271,7 @@ async def test_a_node_whose_endpoint_is_taken_is_down_until_it_is_free(
 
 
 @virtual(2)
-async def test_of_two_nodes_with_one_address_the_second_is_down(cluster: SimCluster) -> None:
+async def test_of_two_nodes_with_one_address_the_second_is_down(cluster: Virtual) -> None:
     cluster.apply(node(name_of(3), "10.77.0.2/16"))
     await cluster.start(name_of(3))
     await trio.sleep(1)
@@ -281,19 +288,19 @@ async def test_of_two_nodes_with_one_address_the_second_is_down(cluster: SimClus
 # --- two families ---------------------------------------------------------------------------------------------------
 
 
-def six(cluster: SimCluster) -> None:
+def six(cluster: Virtual) -> None:
     """All nodes have IPv6 too, and there is a pool for it."""
     cluster.apply(pool("six", "fd00:10::/64", blockSize=122))
     for index in (1, 2):
         set_node(cluster, index, six=True)
 
 
-def families(cluster: SimCluster, index: int) -> list[int]:
+def families(cluster: Virtual, index: int) -> list[int]:
     return sorted(family_of(prefix) for prefix in fib(cluster, index))
 
 
 @virtual(2)
-async def test_a_pod_has_an_address_of_each_family_on_one_interface(cluster: SimCluster) -> None:
+async def test_a_pod_has_an_address_of_each_family_on_one_interface(cluster: Virtual) -> None:
     six(cluster)
     await trio.sleep(1)
     await pods(cluster, 1, "a")
@@ -311,7 +318,7 @@ async def test_a_pod_has_an_address_of_each_family_on_one_interface(cluster: Sim
 
 
 @virtual(2)
-async def test_a_pod_has_no_address_of_a_family_without_a_pool(cluster: SimCluster) -> None:
+async def test_a_pod_has_no_address_of_a_family_without_a_pool(cluster: Virtual) -> None:
     for index in (1, 2):
         set_node(cluster, index, six=True)
     await trio.sleep(1)
@@ -321,7 +328,7 @@ async def test_a_pod_has_no_address_of_a_family_without_a_pool(cluster: SimClust
 
 
 @virtual(2)
-async def test_one_family_comes_and_goes_and_the_other_does_not_notice(cluster: SimCluster) -> None:
+async def test_one_family_comes_and_goes_and_the_other_does_not_notice(cluster: Virtual) -> None:
     await pods(cluster, 1, "a")
     await settled(cluster)
     there = cluster.node(name_of(1))
@@ -349,7 +356,7 @@ async def test_one_family_comes_and_goes_and_the_other_does_not_notice(cluster: 
 
 
 @virtual(1)
-async def test_a_node_with_one_endpoint_of_two_is_down_altogether(cluster: SimCluster) -> None:
+async def test_a_node_with_one_endpoint_of_two_is_down_altogether(cluster: Virtual) -> None:
     squatter = cluster.network.attach(parse_address("fd00:77::1"))
     await pods(cluster, 1, "a")
     set_node(cluster, 1, six=True)
@@ -366,7 +373,7 @@ async def test_a_node_with_one_endpoint_of_two_is_down_altogether(cluster: SimCl
 
 
 @virtual(1)
-async def test_a_node_is_no_longer_down_for_an_address_that_is_taken_from_it(cluster: SimCluster) -> None:
+async def test_a_node_is_no_longer_down_for_an_address_that_is_taken_from_it(cluster: Virtual) -> None:
     cluster.network.attach(parse_address("fd00:77::1"))
     await pods(cluster, 1, "a")
     set_node(cluster, 1, six=True)
@@ -385,18 +392,18 @@ async def test_a_node_is_no_longer_down_for_an_address_that_is_taken_from_it(clu
 
 
 @virtual(1)
-async def test_a_port_that_changes_moves_the_node(cluster: SimCluster) -> None:
+async def test_a_port_that_changes_moves_the_node(cluster: Virtual) -> None:
     cluster.apply(bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True, listenPort=1790))
     set_node(cluster, 2)
     await cluster.start(name_of(2))
     await pods(cluster, 1, "a")
     await settled(cluster)
-    assert {links.port for links in cluster.network.nodes.values()} == {1790}
+    assert {links.port for links in attached(cluster).values()} == {1790}
     assert cluster.node(name_of(2)).established == 1
 
 
 @virtual(2)
-async def test_the_port_that_it_has_anyway_moves_nobody(cluster: SimCluster) -> None:
+async def test_the_port_that_it_has_anyway_moves_nobody(cluster: Virtual) -> None:
     await trio.sleep(1)
     bird = cluster.node(name_of(1)).speakers[IPV4]
     cluster.apply(
@@ -407,9 +414,9 @@ async def test_the_port_that_it_has_anyway_moves_nobody(cluster: SimCluster) -> 
 
 
 @virtual(2)
-async def test_sessions_are_events(cluster: SimCluster) -> None:
+async def test_sessions_are_events(cluster: Virtual) -> None:
     await trio.sleep(1)
-    await cluster.crash(name_of(2))
+    await cluster.stop(name_of(2))
     await trio.sleep(1)
     assert [event for _, event in cluster.node(name_of(1)).journal] == [
         Event("SessionUp", "Mesh_10_77_0_2"),
@@ -418,7 +425,7 @@ async def test_sessions_are_events(cluster: SimCluster) -> None:
 
 
 @virtual(2)
-async def test_peers_in_vain_are_counted(cluster: SimCluster) -> None:
+async def test_peers_in_vain_are_counted(cluster: Virtual) -> None:
     await trio.sleep(1)
     assert [cluster.node(name_of(number)).unmet for number in (1, 2)] == [0, 0]
     cluster.apply(document("BGPPeer", "ghost", {"node": name_of(1), "peerIP": "10.1.2.3", "asNumber": 65001}))
@@ -427,7 +434,7 @@ async def test_peers_in_vain_are_counted(cluster: SimCluster) -> None:
 
 
 @virtual(1)
-async def test_what_is_not_followed_is_noted_and_an_event_once(cluster: SimCluster) -> None:
+async def test_what_is_not_followed_is_noted_and_an_event_once(cluster: Virtual) -> None:
     cluster.apply(
         document("BGPPeer", "ghost", {"peerIP": "10.1.2.3", "asNumber": 65001, "filters": ["nobody"]})
     )
@@ -446,18 +453,18 @@ def test_the_same_seed_is_the_same_run() -> None:
 
         async def main() -> None:
             async with trio.open_nursery() as nursery:
-                cluster = mesh(nursery, 5, size=4)
+                cluster = mesh(nursery, 5)
                 for index in range(1, 5):
                     set_node(cluster, index)
                     await cluster.start(name_of(index))
-                    await cluster.add_pod(name_of(index))
+                    await cluster.add_pods(name_of(index))
                 await settled(cluster)
                 found.extend(
                     (trio.current_time(), [list(fib(cluster, index).items()) for index in range(1, 5)])
                 )
                 nursery.cancel_scope.cancel()
 
-        run_deterministic(main, 5, trio.testing.MockClock(autojump_threshold=0))
+        run_virtual(main, 5)
         return found
 
     assert run() == run()

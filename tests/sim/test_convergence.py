@@ -9,9 +9,8 @@ import trio.testing
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
-from agents.ipam.errors import IPAMError
-from cluster.rehearsal.clock import run_deterministic
-from tests.sim.cluster import SimCluster
+from cluster.rehearsal.clock import run_virtual
+from cluster.rehearsal.virtual import Virtual
 from tests.strategies.clusters import (
     Document,
     bgp_configuration,
@@ -29,7 +28,10 @@ BORDER = "border"
 nodes = st.integers(1, SIZE)
 pairs = st.tuples(nodes, nodes).filter(lambda pair: pair[0] < pair[1])
 steps = st.one_of(
-    st.tuples(st.sampled_from(("add", "remove", "pod", "unpod", "crash", "move", "dual")), nodes),
+    st.tuples(
+        st.sampled_from(("add", "remove", "pod", "unpod", "crash", "stop", "freeze", "thaw", "move", "dual")),
+        nodes,
+    ),
     st.tuples(st.sampled_from(("cut", "heal")), pairs),
     st.tuples(st.just("as"), st.tuples(nodes, st.sampled_from((64512, 64513)))),
     st.tuples(st.just("wait"), st.sampled_from((0.0, 0.001, 0.01, 1.0, 7.0, 95.0))),
@@ -56,8 +58,7 @@ class History:
     """A cluster and what its resources say by now."""
 
     def __init__(self, nursery: trio.Nursery, seed: int, *, mesh: bool) -> None:
-        names = [name_of(index) for index in range(1, SIZE + 1)]
-        self.cluster = SimCluster(nursery, seed, [*names, BORDER])
+        self.cluster = Virtual(nursery, seed, fragment=True)
         self.configuration: dict[str, Any] = {
             "asNumber": 64512,
             "nodeToNodeMeshEnabled": mesh,
@@ -105,7 +106,8 @@ class History:
                 self.configure(ipv4NormalRoutePriority=what)
             case "cut" | "heal":
                 one, other = map(name_of, what)
-                (cluster.cut if verb == "cut" else cluster.heal)(one, other)
+                if {one, other} <= {*cluster.members()}:
+                    await (cluster.cut if verb == "cut" else cluster.heal)(one, other)
             case "pool":
                 cluster.apply(pool("default", "192.168.0.0/16", blockSize=26, **_POOLS[what]))
             case "filter":
@@ -132,23 +134,33 @@ class History:
                     self.set_node(index)
                 await cluster.start(name)
             case "remove" if running:
-                await cluster.remove(name)
+                await self._remove(name)
                 del self.nodes[index]
             case "crash" if running:
-                await cluster.crash(name)
+                await cluster.power_off(name)
+            case "stop" if running:
+                await cluster.stop(name)
+            case "freeze" | "thaw" if known:
+                await (cluster.freeze if verb == "freeze" else cluster.thaw)(name)
             case "pod" if running:
-                try:
-                    await cluster.add_pod(name)
-                except IPAMError:
-                    pass  # of a family that no pool has
-            case "unpod" if running:
-                await cluster.delete_pod(name)
+                await cluster.add_pods(name, 1)  # or not: of a family that no pool has
+            case "unpod" if running and name not in cluster.weather.frozen:
+                await cluster.delete_pods(name, 1)
             case "reflector" | "client" if known:
                 self.set_node(index, cluster=f"244.0.0.{index % 2}" if verb == "reflector" else "")
             case "move" if known:
                 self.set_node(index, address=f"10.77.1.{index}/16")
             case "dual" if known:
                 self.set_node(index, six=not self.nodes[index]["six"])
+
+    async def _remove(self, name: str) -> None:
+        """What ``calicoctl delete node`` does: its endpoints, addresses, blocks and the resource go."""
+        cluster = self.cluster
+        owner = cluster.node(name)
+        await cluster.delete_pods(name, 1000)
+        await owner.allocator.release_host(name)
+        await cluster.power_off(name)
+        cluster.store.delete("Node", name)
 
     async def _border(self, there: bool) -> None:
         """A router that every node is told to peer with, present or not."""
@@ -163,7 +175,7 @@ class History:
         if there and not self.cluster.is_running(BORDER):
             await self.cluster.start(BORDER)
         elif not there and self.cluster.is_running(BORDER):
-            await self.cluster.crash(BORDER)
+            await self.cluster.power_off(BORDER)
 
 
 _POOLS: dict[str, dict[str, Any]] = {
@@ -228,10 +240,10 @@ def run(seed: int, script: Script, *, mesh: bool = True) -> list[str]:
             for index in (1, 2, 3):
                 history.set_node(index)
                 await cluster.start(name_of(index))
-                await cluster.add_pod(name_of(index))
+                await cluster.add_pods(name_of(index), 1)
             for verb, what in script:
                 await history.take(verb, what)
-            left = await cluster.converged(LONGER_THAN_HOLD_AND_RETRY)
+            left = [*(await cluster.settle(LONGER_THAN_HOLD_AND_RETRY)).differences]
             if not left:
                 # And it stays so.
                 await trio.sleep(100)
@@ -245,7 +257,7 @@ def run(seed: int, script: Script, *, mesh: bool = True) -> list[str]:
             nursery.cancel_scope.cancel()
         return left
 
-    return run_deterministic(main, seed, trio.testing.MockClock(autojump_threshold=0))
+    return run_virtual(main, seed)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])

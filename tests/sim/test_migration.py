@@ -14,9 +14,9 @@ import trio.testing
 
 from agents.dataplane.fib import RouteKind
 from agents.speaker.config import Timers
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
+from cluster.rehearsal.virtual import Virtual
 from tests.conftest import Golden
-from tests.sim.cluster import SimCluster
 from tests.strategies.clusters import Document, affinity, bgp_configuration, bgp_peer, node, pool
 
 NAMES = [f"node-{index}" for index in range(1, 6)]
@@ -57,7 +57,7 @@ def steps() -> Iterator[tuple[str, list[Document]]]:
 class Watch:
     """One step, looked at every few milliseconds."""
 
-    cluster: SimCluster
+    cluster: Virtual
     lowest: int = 1 << 30
     settled: float = 0.0  # when the last table became right
     broke: Counter[str] = attrs.Factory(Counter)
@@ -107,7 +107,7 @@ def report(watch: Watch) -> str:
     )
 
 
-def client(cluster: SimCluster) -> str:
+def client(cluster: Virtual) -> str:
     """The table of a node that is no reflector."""
     rows = []
     for speaker in cluster.node("node-5").speakers.values():
@@ -117,8 +117,8 @@ def client(cluster: SimCluster) -> str:
     return "\n".join(rows) + "\n"
 
 
-async def in_a_mesh(nursery: trio.Nursery) -> SimCluster:
-    cluster = SimCluster(nursery, 1, NAMES)
+async def in_a_mesh(nursery: trio.Nursery) -> Virtual:
+    cluster = Virtual(nursery, 1, fragment=True)
     cluster.apply(pool("default", "192.168.0.0/16", blockSize=26))
     cluster.apply(mesh(True))
     for index, name in enumerate(NAMES, 1):
@@ -145,7 +145,7 @@ async def migrate() -> str:
 
 
 def test_from_the_mesh_to_reflectors(golden: Golden) -> None:
-    golden("migration", run_deterministic(migrate, 1, trio.testing.MockClock(autojump_threshold=0)))
+    golden("migration", run_virtual(migrate, 1))
 
 
 async def turn_the_mesh_off() -> tuple[Watch, Watch]:
@@ -166,7 +166,7 @@ async def turn_the_mesh_off() -> tuple[Watch, Watch]:
 
 
 def test_sessions_that_wait_for_the_mesh_to_go_take_a_connect_delay() -> None:
-    off, on_again = run_deterministic(turn_the_mesh_off, 1, trio.testing.MockClock(autojump_threshold=0))
+    off, on_again = run_virtual(turn_the_mesh_off, 1)
     delay = Timers().connect_delay
     assert off.broke == {"Mesh": 20}
     assert off.lowest == 0

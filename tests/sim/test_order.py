@@ -10,8 +10,8 @@ import trio.testing
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from cluster.rehearsal.clock import run_deterministic
-from tests.sim.cluster import HOSTED, SimCluster
+from cluster.rehearsal.clock import run_virtual
+from cluster.rehearsal.virtual import HOSTED, Virtual
 from tests.strategies.clusters import Document
 from tests.strategies.lab import labs
 from tests.strategies.manifests import Drawn
@@ -79,7 +79,7 @@ def run(drawn: Drawn, seed: int) -> list[str]:
         rng = random.Random(seed)
         names = [each["metadata"]["name"] for each in drawn.documents if each["kind"] in HOSTED]
         async with trio.open_nursery() as nursery:
-            cluster = SimCluster(nursery, seed, names, env=drawn.env)
+            cluster = Virtual(nursery, seed, env=drawn.env, fragment=True)
             steps = script(drawn.documents, rng)
             late = {name: rng.randrange(len(steps)) for name in names if rng.random() < 0.3}
             for number, (verb, document) in enumerate(steps):
@@ -88,7 +88,7 @@ def run(drawn: Drawn, seed: int) -> list[str]:
                         await cluster.start(name)
                 (cluster.apply if verb == "apply" else cluster.delete)(document)
                 await trio.sleep(rng.choice(PAUSES))
-            left = await cluster.converged(PATIENCE)
+            left = [*(await cluster.settle(PATIENCE)).differences]
             if not left:
                 # And it stays so.
                 await trio.sleep(100)
@@ -96,7 +96,7 @@ def run(drawn: Drawn, seed: int) -> list[str]:
             nursery.cancel_scope.cancel()
         return left
 
-    return run_deterministic(main, seed, trio.testing.MockClock(autojump_threshold=0))
+    return run_virtual(main, seed)
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from cluster.rehearsal.clock import run_deterministic
-from tests.sim.cluster import SimCluster
+from cluster.rehearsal.virtual import Virtual
 from tests.strategies.clusters import node, pool
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -21,7 +21,7 @@ MODES: tuple[dict[str, str], ...] = (
 PATIENCE = 30.0
 
 
-def devices(cluster: SimCluster) -> set[tuple[str, str]]:
+def devices(cluster: Virtual) -> set[tuple[str, str]]:
     """The tunnels that routes go over, as (node, device)."""
     return {
         (name, route.device)
@@ -31,7 +31,7 @@ def devices(cluster: SimCluster) -> set[tuple[str, str]]:
     }
 
 
-def tunnel_addresses(cluster: SimCluster) -> int:
+def tunnel_addresses(cluster: Virtual) -> int:
     found = 0
     for document in cluster.store.list("Node"):
         spec = document["spec"]
@@ -42,18 +42,18 @@ def tunnel_addresses(cluster: SimCluster) -> int:
 def test_a_pool_goes_through_all_encapsulations() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            cluster = SimCluster(nursery, 1, NAMES)
+            cluster = Virtual(nursery, 1, fragment=True)
             for name in NAMES:
                 cluster.apply(node(name, SUBNETS[name]))
             for number, modes in enumerate(MODES):
                 cluster.apply(pool("pods", "192.168.0.0/24", blockSize=29, **modes))
                 for name in NAMES[number : number + 1]:  # one more joins with each of the first changes
                     await cluster.start(name)
-                    await cluster.add_pod(name)
+                    assert await cluster.add_pods(name, 1) == []
                 for name in NAMES:
                     if cluster.is_running(name):
-                        await cluster.add_pod(name)
-                assert await cluster.converged(PATIENCE) == [], modes
+                        assert await cluster.add_pods(name, 1) == []
+                assert (await cluster.settle(PATIENCE)).differences == (), modes
                 running = {name for name in NAMES if cluster.is_running(name)}
                 tunnel = {"vxlanMode": "vxlan.calico", "ipipMode": "tunl0"}
                 [wanted] = [tunnel[mode] for mode in modes] or [""]
@@ -71,13 +71,13 @@ def test_a_borrowed_pod_is_found_through_the_tunnel() -> None:
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            cluster = SimCluster(nursery, 1, NAMES)
+            cluster = Virtual(nursery, 1, fragment=True)
             cluster.apply(pool("pods", "192.168.0.0/29", blockSize=30, ipipMode="Always"))
             for name in ("ant", "bee", "cat"):
                 cluster.apply(node(name, SUBNETS[name]))
                 await cluster.start(name)
-                await cluster.add_pod(name)
-            assert await cluster.converged(PATIENCE) == []
+                assert await cluster.add_pods(name, 1) == []
+            assert (await cluster.settle(PATIENCE)).differences == ()
             [of_cat] = [
                 prefix
                 for prefix, route in cluster.node("cat").fib.routes.items()

@@ -1,0 +1,399 @@
+"""A whole cluster in one process and in virtual time: the same agents as shipped, in one ``trio.run``.
+
+Owns ``Virtual``, a ``stage.Stage``: a datastore, a network with its weather, and the nodes and routers that the datastore names.
+The network is in memory, where links are vouched for and a quiet hour costs nothing; or it is real TCP.
+
+    store ─ a write ─┬─► View ─► Host ─► nodes ◄─► Weather ◄─► MemoryNetwork | TcpNetwork
+                     └─► _follow: a Node or Router is new ► start, gone ► end, moved ► the weather moves along
+
+Until ``boot`` nothing follows: whoever wants to say when each node is started writes, and calls ``start``.
+
+``settle`` asks the oracle only when nothing has moved for a while. Everything that moves goes through here anyway: tables, by
+their watcher; sessions, by the journals; the datastore; and what is done to nodes.
+
+Left out: what is done when (``play``), the clock (``clock``), counting what is lost (``cluster.loss``).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from agents.confd.derive import Confd
+from agents.dataplane.fib import Fib, FibRoute
+from agents.ipam.errors import IPAMError
+from agents.journal import Event
+from agents.node import Host, Node
+from agents.speaker.config import Timers
+from agents.speaker.links import Network
+from agents.speaker.memory import MemoryNetwork
+from agents.speaker.tcp import TcpNetwork
+from agents.syncer import View
+from cluster.addressing import Endpoints
+from cluster.datastore.local import LocalDatastore, follow
+from cluster.datastore.memory import Change, MemoryStore
+from cluster.judge import route_text
+from cluster.lives import Lives
+from cluster.oracle import Expected, Oracle, first_differences, snapshot
+from cluster.rehearsal.eventlog import EventLog
+from cluster.rehearsal.stage import SessionView, Settled
+from cluster.rehearsal.weather import Weather
+from cluster.spec import addresses_of
+from protocol.bgp.fsm import STATE_NAMES
+from protocol.prefix import Address, Prefix, format_address, format_prefix
+from protocol.sync.errors import DatastoreError
+from protocol.v3.lab import Router
+from protocol.v3.node import Node as NodeResource
+from protocol.v3.workload import WorkloadEndpoint
+
+HOSTED = NodeResource.kind, Router.kind
+EPOCH = 1_700_000_000.0
+"""Unix time at the start of every run."""
+QUIET = 1.0
+"""Seconds without a movement after which it is worth asking what is wrong: nothing that is under way pauses for so long, except
+for timers."""
+MAX_DIFFERENCES = 3
+
+
+class Virtual:
+    """Made inside ``run_virtual``. ``tcp``: the endpoints of real sockets; in memory without."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        seed: int,
+        *,
+        env: Mapping[str, str] | None = None,
+        timers: Timers | None = None,
+        tcp: Endpoints | None = None,
+        fragment: bool = False,
+        vouches: bool = True,
+        log: EventLog | None = None,
+    ) -> None:
+        self.store = MemoryStore(wall=self._wall)
+        self.network = (
+            MemoryNetwork(random.Random(seed), fragment=fragment, vouches=vouches)
+            if tcp is None
+            else TcpNetwork(tcp.table, introduce=not tcp.wide)
+        )
+        self.weather = Weather(self.network, self.addresses)
+        self.log = log
+        self.moved_at = 0.0
+        """When anything last moved, in seconds of the clock."""
+        self.ill: dict[str, str] = {}
+        """Nodes that cannot listen, and why."""
+        self.view = View()
+        network: Network = self.weather
+        self.host = Host(
+            view=self.view,
+            datastore=LocalDatastore(self.store),
+            network=network,
+            confd=Confd(self.view, timers or Timers(), env=env or {}),
+            wall=self._wall,
+            health=self._health,
+            reader=self._happened,
+            seed=seed,
+        )
+        self._lives = Lives(self.host, nursery, self._watch)
+        self._oracle = Oracle(env)
+        self._nursery = nursery
+        self._tcp = tcp
+        self._began: float | None = None
+        self._follows = False
+        self._pending: dict[str, None] = {}
+        self._news = trio.Event()
+        self._texts: dict[Prefix, str] = {}
+        follow(self.store, self.view, None, self.host.changed)
+        self.store.watch(self._written)
+
+    @staticmethod
+    def _wall() -> float:
+        return EPOCH + trio.current_time()
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        return 0.0 if self._began is None else trio.current_time() - self._began
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    # --- resources --------------------------------------------------------------------------------------------------
+
+    def members(self) -> Sequence[str]:
+        return sorted({key[2] for kind in HOSTED for key in self.view.all(kind)})
+
+    def addresses(self, name: str) -> tuple[Address, ...]:
+        for kind in HOSTED:
+            resource = self.view.get(kind, name)
+            if resource is not None:
+                return tuple(addresses_of(resource).values())
+        return ()
+
+    def apply(self, document: Mapping[str, Any]) -> None:
+        """Create or replace, without admission: what is given is right."""
+        metadata = document["metadata"]
+        known = self.store.find((document["kind"], metadata.get("namespace", ""), metadata["name"]))
+        if known is None:
+            self.store.create(dict(document))
+        else:
+            self.store.update({**document, "metadata": {**known["metadata"], **metadata}})
+
+    def delete(self, document: Mapping[str, Any]) -> None:
+        """If it is there."""
+        metadata = document["metadata"]
+        key = document["kind"], metadata.get("namespace", ""), metadata["name"]
+        if self.store.find(key) is not None:
+            self.store.delete(key[0], key[2], key[1])
+
+    def _written(self, change: Change) -> None:
+        self.moved_at = trio.current_time()
+        kind, _, name = change.key
+        self._note(name, f"{'deleted' if change.new is None else 'written'} {kind}")
+        if kind in HOSTED:
+            self._learn(name)
+            self.weather.moved(name)
+            self._pending[name] = None
+            self._news.set()
+
+    def _learn(self, name: str) -> None:
+        """Real sockets need endpoints."""
+        if self._tcp is not None and isinstance(self.network, TcpNetwork):
+            self.network.learn(self._tcp.add(self.addresses(name)))
+            for node in self.host.nodes.values():
+                if node.down:
+                    node.wake()
+
+    # --- life and death ---------------------------------------------------------------------------------------------
+
+    async def boot(self, pods: int = 0) -> Sequence[str]:
+        """Start all that there are: everybody listens, then pods come, then sessions; and follow the datastore from now on.
+
+        Returns which pods have no address, in words.
+        """
+        names = self.members()
+        for name in names:
+            await self._start(name, bgp=False)
+        problems: list[str] = []
+        if pods:
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    if self.view.get(NodeResource.kind, name) is not None:
+                        nursery.start_soon(self._feed, name, pods, problems)
+        for name in names:
+            self.host.nodes[name].start_bgp()
+        self._follows = True
+        self._pending.clear()
+        self._nursery.start_soon(self._follow)
+        return sorted(problems)
+
+    async def _follow(self) -> None:
+        while True:
+            while self._pending:
+                name = next(iter(self._pending))
+                del self._pending[name]
+                if self.addresses(name) or name in self.members():
+                    if not self._is_known(name):
+                        await self._start(name)
+                else:
+                    self.weather.removed(name)
+                    await self._lives.power_off(name)
+                    self._note(name, "removed")
+            self._news = trio.Event()
+            await self._news.wait()
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.host.nodes or name in self._lives.stopped or name in self.weather.off
+
+    def is_running(self, name: str) -> bool:
+        return name in self.host.nodes
+
+    def node(self, name: str) -> Node:
+        return self.host.nodes[name]
+
+    async def start(self, name: str) -> None:
+        if self._follows:  # else it may come to be later
+            self._check(name)
+        await self._start(name)
+
+    async def _start(self, name: str, *, bgp: bool = True) -> None:
+        if name in self.host.nodes:
+            return
+        if self._began is None:
+            self._began = trio.current_time()
+        self._done(name, "starts")
+        self.weather.power_on(name)
+        await self._lives.start(name, bgp=bgp)
+
+    async def stop(self, name: str) -> None:
+        self._check(name)
+        self._done(name, "stops")
+        self.weather.thaw(name)
+        await self._lives.stop(name)
+        self.ill.pop(name, None)
+
+    async def power_off(self, name: str) -> None:
+        self._check(name)
+        self._done(name, "loses its power")
+        self.weather.power_off(name)
+        await self._lives.power_off(name)
+        self.ill.pop(name, None)
+
+    async def freeze(self, name: str) -> None:
+        self._check(name)
+        if name in self.host.nodes:
+            self._done(name, "freezes")
+            self.weather.freeze(name)
+
+    async def thaw(self, name: str) -> None:
+        self._check(name)
+        self._done(name, "thaws")
+        self.weather.thaw(name)
+
+    async def cut(self, one: str, other: str) -> None:
+        self._check(one, other)
+        self._done(one, f"cut from {other}")
+        self.weather.cut(one, other)
+
+    async def heal(self, one: str, other: str) -> None:
+        self._check(one, other)
+        self._done(one, f"joined with {other}")
+        self.weather.heal(one, other)
+
+    def _check(self, *names: str) -> None:
+        for name in names:
+            if all(self.view.get(kind, name) is None for kind in HOSTED):
+                raise KeyError(name)
+
+    # --- pods -------------------------------------------------------------------------------------------------------
+
+    async def add_pods(self, name: str, count: int) -> Sequence[str]:
+        self._check(name)
+        problems: list[str] = []
+        if name not in self.host.nodes or name in self.weather.frozen:
+            return [f"{name} does not run"]
+        await self._feed(name, count, problems)
+        return problems
+
+    async def delete_pods(self, name: str, count: int) -> int:
+        self._check(name)
+        found = sorted(self.view.of_node(WorkloadEndpoint.kind, name).items())[:count]
+        for (_, namespace, _), endpoint in found:
+            assert isinstance(endpoint, WorkloadEndpoint)
+            await self.node(name).delete_pod(endpoint.spec.pod, namespace)
+        return len(found)
+
+    async def _feed(self, name: str, count: int, problems: list[str]) -> None:
+        endpoints = self.view.of_node(WorkloadEndpoint.kind, name).values()
+        taken = {endpoint.spec.pod for endpoint in endpoints if isinstance(endpoint, WorkloadEndpoint)}
+        number = 0
+        while count:
+            number += 1
+            pod = f"{name}-pod-{number}"
+            if pod in taken:
+                continue
+            count -= 1
+            try:
+                await self.node(name).add_pod(pod)
+            except (IPAMError, DatastoreError) as error:
+                problems.append(f"{name}: {pod}: {error}")
+
+    # --- what there is ----------------------------------------------------------------------------------------------
+
+    async def sessions(self) -> Sequence[SessionView]:
+        names = {address: name for name in self.members() for address in self.addresses(name)}
+        return [
+            SessionView(
+                node=name,
+                peer=peer.config.name,
+                neighbour=names.get(peer.address) or format_address(peer.address),
+                family=family,
+                state=STATE_NAMES[peer.session.state],
+                error=peer.session.last_error,
+            )
+            for name in sorted(self.host.nodes)
+            for family, speaker in sorted(self.host.nodes[name].speakers.items())
+            for peer in speaker.peers.values()
+        ]
+
+    async def routes(self, name: str) -> Mapping[Prefix, FibRoute]:
+        self._check(name)
+        fib = self._lives.fibs.get(name)
+        return {} if fib is None else fib.routes
+
+    # --- judgement --------------------------------------------------------------------------------------------------
+
+    def expected(self) -> Expected:
+        down = {*self.members()} - self.host.nodes.keys() | self.ill.keys() | self.weather.frozen.keys()
+        return self._oracle.expect(snapshot(self.store.list), down=down, cut=[*self.weather.cuts])
+
+    def differences(self) -> list[str]:
+        """What is not as the datastore asks for, in words; empty when every FIB is exact."""
+        oracle = self.expected()
+        found: list[str] = []
+        judged = [name for name in self.host.nodes if name not in self.weather.frozen]
+        for name, expected in oracle.solve(dict.fromkeys(judged).keys(), self.host.routes.via):
+            table = self.host.nodes[name].fib.routes
+            if oracle.unsettled:
+                table = {prefix: route for prefix, route in table.items() if prefix not in oracle.unsettled}
+            if table != expected:
+                found += [
+                    f"{each.node}: {format_prefix(each.prefix)}: expected {route_text(each.expected) or 'nothing'}, "
+                    f"found {route_text(each.found) or 'nothing'}: {each.why}"
+                    for each in first_differences(oracle, name, expected, table, limit=MAX_DIFFERENCES)
+                ]
+        return found
+
+    async def settle(self, within: float) -> Settled:
+        deadline = trio.current_time() + within
+        judged = -1.0
+        differences: list[str] = []
+        while True:
+            quiet_at = self.moved_at + QUIET
+            if trio.current_time() >= min(quiet_at, deadline) and judged != self.moved_at:
+                judged = self.moved_at
+                differences = self.differences()
+                if not differences and trio.current_time() >= quiet_at:
+                    break
+            if trio.current_time() >= deadline:
+                break
+            # Where nothing but a timer can help it is looked seldom; a step finds out how long that takes.
+            await trio.sleep(min(max(quiet_at - trio.current_time(), QUIET), deadline - trio.current_time()))
+        return Settled(differences=tuple(differences), at=self.moved_at - (self._began or 0.0))
+
+    # --- what moves -------------------------------------------------------------------------------------------------
+
+    def _note(self, subject: str, what: str) -> None:
+        if self.log is not None:
+            self.log.add(self.now(), subject, what)
+
+    def _done(self, name: str, what: str) -> None:
+        self.moved_at = trio.current_time()
+        self._note(name, what)
+
+    def _happened(self, name: str, event: Event) -> None:
+        self._done(name, f"{event.reason} {event.message}")
+
+    def _health(self, name: str, reason: str) -> None:
+        self.moved_at = trio.current_time()
+        if reason:
+            self.ill[name] = reason
+        else:
+            self.ill.pop(name, None)
+
+    def _watch(self, name: str, fib: Fib) -> None:
+        fib.watcher = partial(self._programmed, name, fib)
+
+    def _programmed(self, name: str, fib: Fib, prefixes: Iterable[Prefix]) -> None:
+        now = self.moved_at = trio.current_time()
+        if self.log is not None:
+            now -= self._began or 0.0
+            for prefix in prefixes:
+                text = self._texts.get(prefix)
+                if text is None:
+                    text = self._texts[prefix] = format_prefix(prefix)
+                self.log.add(now, name, f"route {text} {route_text(fib.routes.get(prefix)) or 'none'}")
