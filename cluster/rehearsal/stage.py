@@ -46,11 +46,13 @@ class SessionView:
 @attrs.frozen(kw_only=True)
 class Settled:
     """``differences``: what is not as the datastore asks for, in words; empty when every FIB is exact. ``at``: when the
-    last table or session moved, in the stage's seconds.
+    last table or session moved, in the stage's seconds. ``unsettled``: prefixes that have no stable state, or several, in
+    words; whatever a FIB has for them is no difference.
     """
 
     differences: tuple[str, ...]
     at: float
+    unsettled: tuple[str, ...] = ()
 
 
 class Stage(Protocol):
