@@ -4,8 +4,9 @@ Owns ``Path`` (a candidate: attributes and who told them), ``select`` (the whole
 and ``compare`` (its short cut for two, which a test holds to ``select``). The order is BIRD 1.6's ``bgp_rte_better``, after the
 table's own comparison of protocol preferences:
 
-    preference -> own over BGP -> reachable next hop -> LOCAL_PREF -> AS_PATH length -> ORIGIN -> MED -> eBGP over iBGP
-    -> IGP metric -> originator or router ID -> CLUSTER_LIST length -> neighbour address -> the attributes themselves
+    preference -> own over BGP -> reachable next hop -> not stale for long -> LOCAL_PREF -> AS_PATH length -> ORIGIN -> MED
+    -> eBGP over iBGP -> IGP metric -> originator or router ID -> CLUSTER_LIST length -> neighbour address
+    -> the attributes themselves
 
 Of protocols with one preference BIRD takes whichever stands behind the other in its memory; static routes, that is.
 Paths that tie up to the IGP metric with different gateways are used together (ECMP, BIRD's ``merge paths``, at most 16).
@@ -163,9 +164,10 @@ _UP_TO_IGP_METRIC: tuple[Step, ...] = (
     ("higher preference", _least(lambda path: -path.preference)),
     ("own over BGP", _least(lambda path: path.peer is not None)),
     ("reachable next hop", _least(lambda path: not path.reachable)),  # 9.1.2.1
-    ("higher LOCAL_PREF", _least(lambda path: path.attributes.rank[0])),  # RFC 4271 9.1.1
-    ("shorter AS_PATH", _least(lambda path: path.attributes.rank[1])),  # 9.1.2.2 a
-    ("lower ORIGIN", _least(lambda path: path.attributes.rank[2])),  # 9.1.2.2 b
+    ("not LLGR_STALE", _least(lambda path: path.attributes.rank[0])),  # RFC 9494 4.3
+    ("higher LOCAL_PREF", _least(lambda path: path.attributes.rank[1])),  # RFC 4271 9.1.1
+    ("shorter AS_PATH", _least(lambda path: path.attributes.rank[2])),  # 9.1.2.2 a
+    ("lower ORIGIN", _least(lambda path: path.attributes.rank[3])),  # 9.1.2.2 b
     ("lower MED", _lowest_med),  # 9.1.2.2 c
     ("eBGP over iBGP", _least(lambda path: path.internal)),  # 9.1.2.2 d
     ("lower IGP metric", _least(lambda path: path.metric)),  # 9.1.2.2 e

@@ -126,11 +126,11 @@ class Exports:
         config = peer.config
         key = (
             config.local_as, config.peer_as, config.local_address, config.rr_client, config.cluster_id, config.next_hop,
-            config.export_filters, peer.session.agreed(self._family, AddPath.SEND),
+            config.export_filters, peer.session.agreed(self._family, AddPath.SEND), _is_llgr_aware(peer),
         )  # fmt: skip
         found = self._classes.get(key)
         if found is None:
-            found = self._classes[key] = ExportClass.of(config, add_path=key[-1])
+            found = self._classes[key] = ExportClass.of(config, add_path=key[-2], llgr_aware=key[-1])
         return found
 
     def _group(self, key: ExportClass) -> UpdateGroup:
@@ -181,3 +181,8 @@ class Exports:
                 group.key.add_path and group.exporter.may_tell(plain) for group in self._groups.values()
             )
         return known
+
+
+def _is_llgr_aware(peer: Peer) -> bool:
+    opened = peer.session.peer_open
+    return opened is not None and opened.capabilities.long_lived is not None

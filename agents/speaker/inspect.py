@@ -179,6 +179,8 @@ def _words(offered: Capabilities) -> tuple[str, ...]:
     words = ["refresh"] if offered.route_refresh else []
     if offered.graceful_restart is not None:
         words.append("restart-able" if offered.graceful_restart.families else "restart-aware")
+    if offered.long_lived is not None:
+        words.append("llgr-able" if offered.long_lived else "llgr-aware")
     if offered.four_octet_as is not None:
         words.append("AS4")
     modes = [mode for _, mode in offered.add_path]

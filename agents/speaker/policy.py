@@ -39,7 +39,7 @@ from agents.speaker.config import (
 from agents.speaker.decision import Path, RouteSource
 from agents.speaker.filters import Facts, FilterChain, add_communities, interface_pattern, local_pref
 from agents.speaker.peer import Peer
-from protocol.bgp.attributes import DEFAULT_LOCAL_PREF, Attributes, Origin, prepend
+from protocol.bgp.attributes import DEFAULT_LOCAL_PREF, LLGR_STALE, Attributes, Origin, prepend
 from protocol.prefix import Address, Cover, Prefix, contains
 
 MAX_MEMO = 1 << 17
@@ -78,13 +78,14 @@ class ExportClass:
     next_hop: NextHop = NextHop.AUTO
     export_filters: tuple[Filter, ...] = ()
     add_path: bool = False  # both ends have it: it is told every path, not the best alone
+    llgr_aware: bool = True  # it knows what LLGR_STALE means
 
     @classmethod
-    def of(cls, config: PeerConfig, *, add_path: bool) -> ExportClass:
+    def of(cls, config: PeerConfig, *, add_path: bool, llgr_aware: bool = True) -> ExportClass:
         return cls(
             internal=config.internal, local_as=config.local_as, local_address=config.local_address,
             rr_client=config.rr_client, cluster_id=config.cluster_id, next_hop=config.next_hop,
-            export_filters=config.export_filters, add_path=add_path,
+            export_filters=config.export_filters, add_path=add_path, llgr_aware=llgr_aware,
         )  # fmt: skip
 
 
@@ -227,6 +228,8 @@ class Exporter:
         if attributes.communities:
             if NO_ADVERTISE in attributes.communities:
                 return False
+            if LLGR_STALE in attributes.communities and not to.llgr_aware:
+                return False  # RFC 9494 4.3: it would take the route for a good one
             if not to.internal:
                 return NO_EXPORT not in attributes.communities and (
                     NO_EXPORT_SUBCONFED not in attributes.communities

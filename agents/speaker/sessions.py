@@ -81,4 +81,5 @@ class Sessions:
             graceful_restart=GracefulRestart(
                 time=min(restart_time, MAX_RESTART_TIME), families=((family, False),)
             ),
+            long_lived=(),  # BIRD's default: aware
         )

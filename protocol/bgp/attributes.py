@@ -5,7 +5,7 @@ segments, and ``AttributeTable`` which interns them: equal attributes of one tab
 hot paths compare identities and a thousand routes share one set.
 
 Follows RFC 4271 section 5 (ORIGIN, AS_PATH, NEXT_HOP, MULTI_EXIT_DISC, LOCAL_PREF, ATOMIC_AGGREGATE, AGGREGATOR),
-RFC 1997 (COMMUNITIES), RFC 4456 (ORIGINATOR_ID, CLUSTER_LIST) and RFC 8092 (LARGE_COMMUNITY).
+RFC 1997 (COMMUNITIES), RFC 4456 (ORIGINATOR_ID, CLUSTER_LIST), RFC 8092 (LARGE_COMMUNITY) and RFC 9494 (LLGR_STALE).
 
 Left out: unknown attributes (a frame with one is malformed here: both ends speak this protocol), and what the
 wire looks like (``wire``).
@@ -37,6 +37,9 @@ Segment = tuple[int, tuple[int, ...]]
 DEFAULT_LOCAL_PREF = 100
 """BIRD's ``default bgp_local_pref``, for routes that come without one."""
 
+LLGR_STALE = 0xFFFF0006
+"""RFC 9494: the community of a route that somebody keeps long after its origin went. (NO_LLGR speaks to who would keep it.)"""
+
 
 def _path_length(path: tuple[Segment, ...]) -> int:
     # RFC 4271 9.1.2.2 a): an AS_SET counts as one, however many it holds.
@@ -48,8 +51,8 @@ class Attributes:
     """The path attributes of a route.
 
     ``communities`` are 32-bit values, ``large_communities`` triples; both sorted and without repeats.
-    ``rank`` is computed: (-LOCAL_PREF, AS_PATH length, ORIGIN), the head of the decision process
-    (RFC 4271 9.1.1 and 9.1.2.2 a-b), smaller is better. So is ``gateways``, the next hop as the only one of its kind:
+    ``rank`` is computed: (LLGR_STALE, -LOCAL_PREF, AS_PATH length, ORIGIN), the head of the decision process
+    (RFC 9494 4.3, RFC 4271 9.1.1 and 9.1.2.2 a-b), smaller is better. So is ``gateways``, the next hop as the only one of its kind:
     all paths with these attributes share it.
 
     ``settled`` does not travel: an import filter has had the last word on the route, and nothing raises its preference.
@@ -67,13 +70,13 @@ class Attributes:
     originator_id: Address | None = None
     cluster_list: tuple[Address, ...] = ()
     settled: bool = False
-    rank: tuple[int, int, int] = attrs.field(init=False, eq=False, repr=False)
+    rank: tuple[bool, int, int, int] = attrs.field(init=False, eq=False, repr=False)
     gateways: tuple[Address, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @rank.default
-    def _rank(self) -> tuple[int, int, int]:
+    def _rank(self) -> tuple[bool, int, int, int]:
         preference = DEFAULT_LOCAL_PREF if self.local_pref is None else self.local_pref
-        return (-preference, _path_length(self.as_path), self.origin)
+        return (LLGR_STALE in self.communities, -preference, _path_length(self.as_path), self.origin)
 
     @gateways.default
     def _gateways(self) -> tuple[Address, ...]:

@@ -48,6 +48,9 @@ class Capabilities:
     four_octet_as: int | None = None
     add_path: tuple[tuple[int, AddPath], ...] = ()
     graceful_restart: GracefulRestart | None = None
+    long_lived: tuple[tuple[int, bool, int], ...] | None = None
+    """RFC 9494 section 3: (family, forwarding state preserved, stale time in seconds). Empty: it knows what LLGR_STALE means
+    and keeps nothing itself, which is BIRD's ``long lived graceful restart aware``."""
 
 
 @attrs.frozen(kw_only=True)

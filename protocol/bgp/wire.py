@@ -209,8 +209,9 @@ KEEPALIVE = _frame(_KEEPALIVE, b"")
 
 # --- OPEN -------------------------------------------------------------------------------------------------------
 
-# Capability codes: RFC 4760, 2918, 4724, 6793, 7911.
-_MULTIPROTOCOL, _REFRESH, _GRACEFUL, _AS4, _ADD_PATH = 1, 2, 64, 65, 69
+# Capability codes: RFC 4760, 2918, 4724, 6793, 7911, 9494.
+_MULTIPROTOCOL, _REFRESH, _GRACEFUL, _AS4, _ADD_PATH, _LONG_LIVED = 1, 2, 64, 65, 69, 71
+MAX_STALE_TIME = (1 << 24) - 1
 
 
 def _capability_list(offered: Capabilities) -> list[tuple[int, object]]:
@@ -224,6 +225,8 @@ def _capability_list(offered: Capabilities) -> list[tuple[int, object]]:
         values.append((_AS4, offered.four_octet_as))
     if offered.add_path:
         values.append((_ADD_PATH, offered.add_path))
+    if offered.long_lived is not None:
+        values.append((_LONG_LIVED, offered.long_lived))
     return values
 
 
@@ -272,6 +275,15 @@ def _decode_capabilities(offered: Any) -> Capabilities:
                 values["four_octet_as"] = one_of(value, range(1, MAX_U32 + 1))
             elif code == _ADD_PATH:
                 values["add_path"] = tuple((one_of(f, (IPV4, IPV6)), AddPath(mode)) for f, mode in value)
+            elif code == _LONG_LIVED:
+                values["long_lived"] = tuple(
+                    (
+                        one_of(f, (IPV4, IPV6)),
+                        one_of(p, (False, True)),
+                        one_of(time, range(MAX_STALE_TIME + 1)),
+                    )
+                    for f, p, time in value
+                )
     except (TypeError, ValueError) as error:
         raise RemoteProtocolError(f"malformed capabilities: {error}", Code.OPEN) from None
     return Capabilities(families=families or (IPV4,), **values)

@@ -100,6 +100,8 @@ capabilities = st.builds(
         time=st.integers(0, 4095),
         families=st.lists(st.tuples(families, st.booleans()), max_size=2).map(tuple),
     ),
+    long_lived=st.none()
+    | st.lists(st.tuples(families, st.booleans(), st.integers(0, (1 << 24) - 1)), max_size=2).map(tuple),
 )
 opens = st.builds(
     Open,

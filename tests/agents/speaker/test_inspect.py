@@ -68,7 +68,7 @@ def test_an_established_neighbour(net: SpeakerNet) -> None:
         bgp_state="Established",
         since=WALL - 10,
         last_error="",
-        capabilities=("refresh", "restart-able", "AS4", "add-path-rx", "add-path-tx"),
+        capabilities=("refresh", "restart-able", "llgr-aware", "AS4", "add-path-rx", "add-path-tx"),
         add_path=("add-path-rx", "add-path-tx"),
         internal=True,
         rr_client=False,

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.bgp import attributes as module
-from protocol.bgp.attributes import AS_SEQUENCE, AS_SET, Attributes, AttributeTable, Origin, Segment, prepend
+from protocol.bgp.attributes import (
+    AS_SEQUENCE,
+    AS_SET,
+    LLGR_STALE,
+    Attributes,
+    AttributeTable,
+    Origin,
+    Segment,
+    prepend,
+)
 from protocol.prefix import IPV4, Address
 from tests.strategies.bgp import as_numbers, attributes, segments
 
@@ -23,6 +32,8 @@ PATHS = st.lists(segments, max_size=3).map(tuple)
     [
         # RFC 4271 9.1.1: the degree of preference comes before anything else.
         (Attributes(next_hop=HOP, local_pref=101, as_path=((2, (1, 2)),)), Attributes(next_hop=HOP)),
+        # RFC 9494 4.3: whatever is not stale.
+        (Attributes(next_hop=HOP, local_pref=1), Attributes(next_hop=HOP, local_pref=200, communities=(LLGR_STALE,))),
         # 9.1.2.2 a): fewer AS numbers; b) the lower ORIGIN.
         (Attributes(next_hop=HOP, as_path=((2, (1,)),), origin=Origin.EGP), Attributes(next_hop=HOP, as_path=((2, (1, 2)),))),
         (Attributes(next_hop=HOP, as_path=((1, (1, 2, 3)),)), Attributes(next_hop=HOP, as_path=((2, (1, 2)),))),
@@ -48,7 +59,7 @@ def test_prepending_puts_one_as_in_front(path: tuple[Segment, ...], asn: int) ->
     )
     assert after.neighbour_as == asn
     assert after.as_count(asn) == before.as_count(asn) + 1
-    assert after.rank[1] == before.rank[1] + 1
+    assert after.rank[2] == before.rank[2] + 1
     assert [n for _, numbers in after.as_path for n in numbers][1:] == [
         n for _, numbers in path for n in numbers
     ]
