@@ -391,14 +391,16 @@ class Coordinator:
         )
 
     async def state(self) -> State:
-        stopped, frozen = self.faults.names_of(Fault.STOPPED), self.faults.names_of(Fault.FROZEN)
+        wanted = {fault: self.faults.names_of(fault) for fault in Fault}
+        dead = {node for shard in self.lost for node in shard.nodes}
         return State(
             name=self._name,
             revision=self._store.revision,
             documents=tuple(self._store.documents()),
-            off=tuple(sorted(self._down().keys() - {*stopped, *frozen})),
-            stopped=tuple(stopped),
-            frozen=tuple(frozen),
+            off=tuple(sorted({*dead, *wanted[Fault.OFF]})),
+            ill=tuple(sorted(self._hosting.down.keys() - dead - self.faults.states.keys())),
+            stopped=tuple(wanted[Fault.STOPPED]),
+            frozen=tuple(wanted[Fault.FROZEN]),
             cut=tuple(sorted(self.faults.cuts)),
             env=self._env,
             hold_time=self._hold_time,
@@ -430,6 +432,11 @@ class Coordinator:
             return rows
         return [row for rows in await self._ask_all("events", [], POLITE) for row in rows]
 
+    async def fault(self, action: str, nodes: Sequence[str]) -> None:
+        if not self.booted:
+            raise Unreachable("the cluster is starting: what does not run yet cannot be stopped")
+        await self.faults.act(action, nodes)
+
     def request_down(self) -> None:
         self.down_requested.set()
 
@@ -447,7 +454,7 @@ class Coordinator:
     async def _ask_shard(self, number: int, method: str, params: Any) -> Any:
         connection = self._connections.get(number)
         if connection is None:
-            raise Unreachable(f"shard {number} is gone")
+            raise Unreachable(f"shard {number} is gone: it {self._shards[number].ended or 'hung up'}")
         return await connection.call(method, params)
 
 

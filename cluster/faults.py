@@ -173,6 +173,14 @@ class Faults:
             found.append(f"cut: {', '.join(f'{one} from {other}' for one, other in sorted(self.cuts))}")
         return found
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stopped": self.names_of(State.STOPPED),
+            "off": self.names_of(State.OFF),
+            "frozen": self.names_of(State.FROZEN),
+            "cut": [[*pair] for pair in sorted(self.cuts)],
+        }
+
     def _state_of(self, name: str) -> State | None:
         self._check(name)
         return self.states.get(name)

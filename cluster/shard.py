@@ -51,15 +51,20 @@ from cluster.fibfeed import FibFeed, rows
 from cluster.judge import Judge
 from cluster.lives import Lives
 from cluster.memory import return_large_blocks
+from cluster.rehearsal.weather import Weather
+from cluster.spec import addresses_of
 from cluster.views import event_rows, peer_rows, route_rows
 from cluster.workloads import pod_names
 from protocol.prefix import IPV4, Address
 from protocol.sync.errors import AlreadyExists, DatastoreError, Invalid, NotFound
 from protocol.v3.lab import Router
-from protocol.v3.metadata import Key
+from protocol.v3.metadata import Key, Resource
+from protocol.v3.node import Node as NodeResource
 
 PROGRESS_INTERVAL = 0.02
 """Seconds between two reports of the counts: short against what a person sees, long against what one costs."""
+
+HOSTED = frozenset({NodeResource.kind, Router.kind})
 
 IPAM_KINDS = ("IPPool", "IPReservation", "IPAMConfiguration")
 """A change of one of them may give a pod an address that had none."""
@@ -108,10 +113,11 @@ class Shard:
             handle=self._handle,
         )
         self._network = TcpNetwork(job.endpoints, introduce=job.introduce)
+        self._weather = Weather(self._network, self._addresses)
         self._host = Host(
             view=view,
             datastore=self._syncer,
-            network=self._network,
+            network=self._weather,
             confd=Confd(view, job.timers, job.env),
             wall=time.time,
             health=self._health,
@@ -152,6 +158,11 @@ class Shard:
 
     def _changed(self, keys: list[Key]) -> None:
         self._host.changed(keys)
+        for kind, _, name in keys:
+            if kind in HOSTED:
+                self._weather.moved(name)
+                if self._resource(name) is None:
+                    self._weather.removed(name)
         if self._hungry:
             everyone = any(kind in IPAM_KINDS for kind, _, _ in keys)
             moved = {name for kind, _, name in keys if kind == "Node"}
@@ -178,6 +189,9 @@ class Shard:
             case "evict", [str(name)]:
                 await self._evict(name)
                 return None
+            case "weather", [str(what), [*names]]:
+                self._befall(what, names)
+                return None
             case "boot", [str(name)]:
                 await self._lives.start(name, bgp=self._started)
                 self._feed_again(name)
@@ -193,9 +207,9 @@ class Shard:
             case "judge", [int(revision), facts]:
                 return [self._judge.judge(revision, facts).to_wire(), self._progress().to_wire()]
             case "birdc", [str(name), int(family), str(command)]:
-                return self._birdc(self._node(name), family, command)
+                return self._birdc(self._speaking(name), family, command)
             case "node_status", [str(name)]:
-                node = self._node(name)
+                node = self._speaking(name)
                 if node.down:
                     raise NotFound(f"Calico process is not running: {_why_down(node)}")
                 return [
@@ -235,9 +249,41 @@ class Shard:
             raise NotFound(f"calico-node is stopped on {name}" if stopped else f"node {name} is not running")
         return node
 
+    def _speaking(self, name: str) -> Node:
+        node = self._node(name)
+        if name in self._weather.frozen:
+            raise NotFound(f"BIRD does not answer on {name}: it is frozen")
+        return node
+
     def _machine(self, name: str) -> Node:
         """The node, or the last that there was on a kernel that is still there."""
         return self._lives.stopped.get(name) or self._node(name)
+
+    def _resource(self, name: str) -> Resource | None:
+        view = self._host.view
+        return view.get(NodeResource.kind, name) or view.get(Router.kind, name)
+
+    def _addresses(self, name: str) -> tuple[Address, ...]:
+        resource = self._resource(name)
+        return () if resource is None else tuple(addresses_of(resource).values())
+
+    def _befall(self, what: str, names: list[str]) -> None:
+        """What all nodes hear, or do not hear any more, of these."""
+        match what, names:
+            case "power_off", [name]:
+                self._weather.power_off(name)
+            case "power_on", [name]:
+                self._weather.power_on(name)
+            case "freeze", [name]:
+                self._weather.freeze(name)
+            case "thaw", [name]:
+                self._weather.thaw(name)
+            case "cut", [one, other]:
+                self._weather.cut(one, other)
+            case "heal", [one, other]:
+                self._weather.heal(one, other)
+            case _:
+                raise Invalid(f"no such weather: {what[:40]} with these parameters")
 
     def _learn(self, endpoints: list[tuple[bytes, str, int]]) -> None:
         self._network.learn({Address(address): (host, port) for address, host, port in endpoints})
@@ -381,9 +427,11 @@ class Shard:
             await trio.sleep(self._job.progress_interval)
 
     def _progress(self) -> Progress:
-        nodes = self._nodes.values()
+        frozen = self._weather.frozen  # they are down, whatever they believe
+        routers = self._routers()
+        nodes = [node for name, node in self._nodes.items() if name not in frozen]
         return Progress(
-            nodes=len(nodes) - len(self._routers() & self._nodes.keys()),
+            nodes=sum(node.name not in routers for node in nodes),
             session_ends=sum(node.established for node in nodes),
             routes=sum(len(node.fib.routes) for node in nodes),
             version=sum(node.fib.version for node in nodes),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
 from cluster.whatif.state import State
+
+if TYPE_CHECKING:
+    from cluster.faults import Faults
 
 
 class NoSuchNode(LookupError):
@@ -33,6 +37,13 @@ class ClusterControl(Protocol):
 
     async def events(self, node: str | None) -> list[EventRow]:
         """Of one node, or of all; of each the oldest first."""
+
+    @property
+    def faults(self) -> Faults:
+        """What is wrong because somebody wanted it so."""
+
+    async def fault(self, action: str, nodes: Sequence[str]) -> None:
+        """``Faults.act``, when the cluster has started."""
 
     def request_down(self) -> None:
         """Begin to stop the cluster; returns at once."""

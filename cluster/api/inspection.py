@@ -59,7 +59,7 @@ class _Inspection:
     async def status(self, request: Request) -> Response:
         status = await self._control.status()
         return (
-            JSONResponse(status) if _wants_json(request) else PlainTextResponse(views.cluster_status(status))
+            JSONResponse(status) if wants_json(request) else PlainTextResponse(views.cluster_status(status))
         )
 
     async def state(self, request: Request) -> Response:
@@ -67,11 +67,11 @@ class _Inspection:
 
     async def node_status(self, request: Request) -> Response:
         rows = await self._control.node_status(request.path_params["node"])
-        return JSONResponse(rows) if _wants_json(request) else PlainTextResponse(views.node_status(rows))
+        return JSONResponse(rows) if wants_json(request) else PlainTextResponse(views.node_status(rows))
 
     async def ip_route(self, request: Request) -> Response:
         rows = await self._control.ip_route(request.path_params["node"], _family(request))
-        return JSONResponse(rows) if _wants_json(request) else PlainTextResponse(views.ip_route(rows))
+        return JSONResponse(rows) if wants_json(request) else PlainTextResponse(views.ip_route(rows))
 
     async def birdc(self, request: Request) -> Response:
         body = b""
@@ -89,7 +89,7 @@ class _Inspection:
     async def events(self, request: Request) -> Response:
         rows = await self._control.events(request.path_params.get("node"))
         return (
-            JSONResponse(rows) if _wants_json(request) else PlainTextResponse(views.events(rows, time.time()))
+            JSONResponse(rows) if wants_json(request) else PlainTextResponse(views.events(rows, time.time()))
         )
 
     async def down(self, request: Request) -> Response:
@@ -104,5 +104,5 @@ def _family(request: Request) -> int:
     return IPV4 if family == "4" else IPV6
 
 
-def _wants_json(request: Request) -> bool:
+def wants_json(request: Request) -> bool:
     return "application/json" in request.headers.get("accept", "")

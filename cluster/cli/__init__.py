@@ -22,6 +22,7 @@ _COMMANDS = {
     "birdc": "cluster.cli.inspect",
     "ip": "cluster.cli.inspect",
     "down": "cluster.cli.down",
+    "fault": "cluster.cli.fault",
     "render": "cluster.cli.render",
     "filter": "cluster.cli.filter",
     "validate": "cluster.cli.validate",

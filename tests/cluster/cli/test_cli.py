@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cluster.api.control import NodeDown, NoSuchNode
 from cluster.api.server import serve
 from cluster.cli import client, down, main
 from cluster.datastore.memory import MemoryStore
+from cluster.faults import Faults
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
 from cluster.whatif.state import State
 from protocol.prefix import IPV4
@@ -74,6 +75,13 @@ class FakeControl:
     async def events(self, node: str | None) -> list[EventRow]:
         self._check(node or "node-001")
         return EVENTS if node else EVENTS * 2
+
+    @property
+    def faults(self) -> Faults:
+        raise NotImplementedError
+
+    async def fault(self, action: str, nodes: Sequence[str]) -> None:
+        raise NotImplementedError
 
     def request_down(self) -> None:
         self.down.set()
