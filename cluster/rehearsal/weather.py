@@ -273,7 +273,7 @@ class WeatherLinks:
 
     def _send(self, link: Link, data: bytes) -> None:
         remote = link.remote
-        if self._weather.silent(remote):
+        if self._weather.silent(remote) or link in self._vain:
             return
         if link not in self._lost:
             self._links.send(link, data)

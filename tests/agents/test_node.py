@@ -457,7 +457,7 @@ def test_the_same_seed_is_the_same_run() -> None:
                 for index in range(1, 5):
                     set_node(cluster, index)
                     await cluster.start(name_of(index))
-                    await cluster.add_pods(name_of(index))
+                    await cluster.add_pods(name_of(index), 1)
                 await settled(cluster)
                 found.extend(
                     (trio.current_time(), [list(fib(cluster, index).items()) for index in range(1, 5)])
