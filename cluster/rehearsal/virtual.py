@@ -17,7 +17,7 @@ Left out: what is done when (``play``), the clock (``clock``), counting what is 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,7 +60,9 @@ MAX_DIFFERENCES = 3
 
 
 class Virtual:
-    """Made inside ``run_virtual``. ``tcp``: the endpoints of real sockets; in memory without."""
+    """Made inside ``run_virtual``. ``tcp``: the endpoints of real sockets; in memory without. ``fill`` puts into the store what is
+    there before anybody looks; ``epoch`` is Unix time at the start. ``reader`` is told every event of every node's journal.
+    """
 
     def __init__(
         self,
@@ -73,8 +75,14 @@ class Virtual:
         fragment: bool = False,
         vouches: bool = True,
         log: EventLog | None = None,
+        fill: Callable[[MemoryStore], object] = lambda store: None,
+        epoch: float = EPOCH,
+        reader: Callable[[str, Event], object] = lambda name, event: None,
     ) -> None:
+        self._epoch = epoch
+        self._reader = reader
         self.store = MemoryStore(wall=self._wall)
+        fill(self.store)
         self.network = (
             MemoryNetwork(random.Random(seed), fragment=fragment, vouches=vouches)
             if tcp is None
@@ -110,9 +118,8 @@ class Virtual:
         follow(self.store, self.view, None, self.host.changed)
         self.store.watch(self._written)
 
-    @staticmethod
-    def _wall() -> float:
-        return EPOCH + trio.current_time()
+    def _wall(self) -> float:
+        return self._epoch + trio.current_time()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -170,12 +177,14 @@ class Virtual:
 
     # --- life and death ---------------------------------------------------------------------------------------------
 
-    async def boot(self, pods: int = 0) -> Sequence[str]:
-        """Start all that there are: everybody listens, then pods come, then sessions; and follow the datastore from now on.
+    async def boot(self, pods: int = 0, last: Collection[str] = ()) -> Sequence[str]:
+        """Start all that there are and were not powered off: everybody listens, those of ``last`` after the others, then pods
+        come, then sessions; and follow the datastore from now on.
 
         Returns which pods have no address, in words.
         """
-        names = self.members()
+        powered = [name for name in self.members() if name not in self.weather.off]
+        names = sorted(powered, key=lambda name: name in last)
         for name in names:
             await self._start(name, bgp=False)
         problems: list[str] = []
@@ -377,6 +386,7 @@ class Virtual:
 
     def _happened(self, name: str, event: Event) -> None:
         self._done(name, f"{event.reason} {event.message}")
+        self._reader(name, event)
 
     def _health(self, name: str, reason: str) -> None:
         self.moved_at = trio.current_time()
