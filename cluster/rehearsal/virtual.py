@@ -38,6 +38,8 @@ from cluster.datastore.local import LocalDatastore, follow
 from cluster.datastore.memory import Change, MemoryStore
 from cluster.judge import route_text
 from cluster.lives import Lives
+from cluster.loss import feed
+from cluster.loss.account import Account
 from cluster.oracle import Expected, Oracle, first_differences, snapshot
 from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.stage import SessionView, Settled
@@ -56,6 +58,9 @@ EPOCH = 1_700_000_000.0
 QUIET = 1.0
 """Seconds without a movement after which it is worth asking what is wrong: nothing that is under way pauses for so long, except
 for timers."""
+RESTLESS = 2.0
+"""Seconds of unrest after which it is asked all the same, then twice as many, and so on: routes without a stable state
+never come to rest, and once they are known they do not count."""
 MAX_DIFFERENCES = 3
 
 
@@ -90,6 +95,7 @@ class Virtual:
         )
         self.weather = Weather(self.network, self.addresses)
         self.log = log
+        self.account: Account | None = None
         self.moved_at = 0.0
         """When anything last moved, in seconds of the clock."""
         self.ill: dict[str, str] = {}
@@ -115,6 +121,8 @@ class Virtual:
         self._pending: dict[str, None] = {}
         self._news = trio.Event()
         self._texts: dict[Prefix, str] = {}
+        self._unsettled: Mapping[Prefix, str] = {}
+        """What had no stable state, or several, when the oracle was last asked."""
         follow(self.store, self.view, None, self.host.changed)
         self.store.watch(self._written)
 
@@ -236,6 +244,7 @@ class Virtual:
             self._began = trio.current_time()
         self._done(name, "starts")
         self.weather.power_on(name)
+        self._power(name, True)
         await self._lives.start(name, bgp=bgp)
 
     async def stop(self, name: str) -> None:
@@ -249,6 +258,7 @@ class Virtual:
         self._check(name)
         self._done(name, "loses its power")
         self.weather.power_off(name)
+        self._power(name, False)
         await self._lives.power_off(name)
         self.ill.pop(name, None)
 
@@ -267,11 +277,19 @@ class Virtual:
         self._check(one, other)
         self._done(one, f"cut from {other}")
         self.weather.cut(one, other)
+        if self.account is not None:
+            self.account.set_cut(self.now(), one, other, True)
 
     async def heal(self, one: str, other: str) -> None:
         self._check(one, other)
         self._done(one, f"joined with {other}")
         self.weather.heal(one, other)
+        if self.account is not None:
+            self.account.set_cut(self.now(), one, other, False)
+
+    def _power(self, name: str, on: bool) -> None:
+        if self.account is not None:
+            self.account.set_power(self.now(), name, on)
 
     def _check(self, *names: str) -> None:
         for name in names:
@@ -343,6 +361,7 @@ class Virtual:
     def differences(self) -> list[str]:
         """What is not as the datastore asks for, in words; empty when every FIB is exact."""
         oracle = self.expected()
+        self._unsettled = oracle.unsettled
         found: list[str] = []
         judged = [name for name in self.host.nodes if name not in self.weather.frozen]
         for name, expected in oracle.solve(dict.fromkeys(judged).keys(), self.host.routes.via):
@@ -358,21 +377,44 @@ class Virtual:
         return found
 
     async def settle(self, within: float) -> Settled:
-        deadline = trio.current_time() + within
+        now = trio.current_time()
+        deadline, patience = now + within, RESTLESS
+        look_at = now + patience
         judged = -1.0
         differences: list[str] = []
         while True:
             quiet_at = self.moved_at + QUIET
-            if trio.current_time() >= min(quiet_at, deadline) and judged != self.moved_at:
+            if now >= min(quiet_at, look_at, deadline) and judged != self.moved_at:
+                if now >= look_at:
+                    patience *= 2
+                    look_at = now + patience
                 judged = self.moved_at
                 differences = self.differences()
-                if not differences and trio.current_time() >= quiet_at:
-                    break
-            if trio.current_time() >= deadline:
+            if now >= deadline or (judged == self.moved_at and not differences and now >= quiet_at):
                 break
-            # Where nothing but a timer can help it is looked seldom; a step finds out how long that takes.
-            await trio.sleep(min(max(quiet_at - trio.current_time(), QUIET), deadline - trio.current_time()))
-        return Settled(differences=tuple(differences), at=self.moved_at - (self._began or 0.0))
+            await trio.sleep_until(min(max(quiet_at, now + QUIET), deadline))
+            now = trio.current_time()
+        return Settled(
+            differences=tuple(differences),
+            at=self.moved_at - (self._began or 0.0),
+            unsettled=tuple(f"{format_prefix(prefix)}: {why}" for prefix, why in self._unsettled.items()),
+        )
+
+    # --- loss -------------------------------------------------------------------------------------------------------
+
+    async def watch_loss(self) -> Account:
+        account = self.account
+        if account is None:
+            now = self.now()
+            account = self.account = Account(now)
+            feed.follow(account, self.store, self.now)
+            for name in self.weather.off:
+                account.set_power(now, name, False)
+            for pair in self.weather.cuts:
+                account.set_cut(now, *pair, True)
+            for name, fib in self._lives.fibs.items():
+                account.set_table(now, name, fib.routes)
+        return account
 
     # --- what moves -------------------------------------------------------------------------------------------------
 
@@ -397,11 +439,17 @@ class Virtual:
 
     def _watch(self, name: str, fib: Fib) -> None:
         fib.watcher = partial(self._programmed, name, fib)
+        if self.account is not None:
+            self.account.set_table(self.now(), name, fib.routes)
 
     def _programmed(self, name: str, fib: Fib, prefixes: Iterable[Prefix]) -> None:
-        now = self.moved_at = trio.current_time()
+        now = trio.current_time()
+        if not self._unsettled or any(prefix not in self._unsettled for prefix in prefixes):
+            self.moved_at = now
+        now -= self._began or 0.0
+        if self.account is not None:
+            self.account.set_routes(now, name, prefixes, fib.routes)
         if self.log is not None:
-            now -= self._began or 0.0
             for prefix in prefixes:
                 text = self._texts.get(prefix)
                 if text is None:
