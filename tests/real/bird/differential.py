@@ -23,7 +23,9 @@ from agents.confd.derive import Confd
 from agents.confd.still import StillView
 from agents.dataplane.fib import FibRoute, RouteKind
 from agents.speaker.config import PeerConfig, SpeakerConfig, Timers
+from cluster.oracle import Oracle, Snapshot
 from protocol.prefix import IPV4, IPV6, Address, Prefix, family_of, format_address, format_prefix
+from protocol.v3.codec import encode
 from protocol.v3.lab import Router
 from protocol.v3.loader import parse
 from protocol.v3.metadata import Resource
@@ -93,7 +95,8 @@ def differences(
             routes = emulation.felix[name]
             wire.lay(name, _addresses(own), sorted(_devices(routes)), list(_kernel_routes(routes, own)))
         with Flock(wire, programs, {daemon: _files(config) for daemon, config in configs.items()}) as flock:
-            return _until_equal(flock, list(configs), emulation, _by_age(configs, emulation))
+            spared = _by_age(configs, emulation) | _by_history(resources, env)
+            return _until_equal(flock, list(configs), emulation, spared)
 
 
 def _files(config: SpeakerConfig) -> dict[str, str]:
@@ -173,6 +176,16 @@ def _by_age(configs: Mapping[Daemon, SpeakerConfig], emulation: Emulation) -> se
     if all(config.add_path for config in configs.values()):
         return set()
     return {prefix for routes in emulation.routes.values() for prefix in undecided(routes)}
+
+
+def _by_history(resources: Sequence[Resource], env: Mapping[str, str]) -> set[str]:
+    """Prefixes of which BGP is proved to have several states that last: real daemons and emulated ones may be in different ones,
+    and are in the same one nearly always.
+    """
+    documents: dict[str, list[dict[str, Any]]] = {}
+    for resource in resources:
+        documents.setdefault(resource.kind, []).append(encode(resource))
+    return {format_prefix(prefix) for prefix in Oracle(env).expect(Snapshot(documents)).unsettled}
 
 
 def _until_equal(
