@@ -21,6 +21,7 @@ import errno
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 
+from agents.speaker.tcp_options import real_port
 from protocol.prefix import IPV4, IPV6, Address, address_family, contains, host_prefix, parse_prefix
 
 Endpoint = tuple[str, int]
@@ -107,6 +108,22 @@ class Endpoints:
 
 def _is_generated(address: Address) -> bool:
     return contains(GENERATED[address_family(address)], host_prefix(address))
+
+
+def listeners(
+    endpoints: Endpoints, addresses: Mapping[str, Iterable[Address]], ports: Mapping[str, int]
+) -> dict[str, list[Endpoint]]:
+    """Where everybody listens on this computer. ``ports``: those that they listen on by their resources."""
+    table = endpoints.table
+    return {
+        name: [
+            (table[address][0], real_port(table[address][1], ports[name]))
+            if endpoints.wide
+            else table[address]
+            for address in several
+        ]
+        for name, several in addresses.items()
+    }
 
 
 def find_busy(wanted: Iterable[Endpoint]) -> Endpoint | None:

@@ -24,21 +24,21 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from agents.speaker.config import Timers
-from agents.speaker.tcp_options import can_sign, real_port
+from agents.speaker.tcp_options import can_sign
 from cluster.addressing import (
     AddressingError,
-    Endpoint,
     Endpoints,
     busy_message,
     find_busy,
     has_wide_loopback,
+    listeners,
 )
 from cluster.api import rundir
 from cluster.cli.up_output import Goal, LostShard, Outcome, header, lost_line, pod_failure_lines
@@ -57,13 +57,10 @@ from cluster.memory import (
 from cluster.plan import Machine, Plan, PlanError, make_plan
 from cluster.processes import CannotStart, Processes, ShardProcess
 from cluster.shard import PROGRESS_INTERVAL, Job, serve
-from cluster.spec import Spec, SpecError, World, build, serves_workloads
+from cluster.spec import Spec, SpecError, World, build
 from cluster.topology import Topology, derive
-from cluster.workloads import claimed_blocks
-from protocol.prefix import Address
+from cluster.workloads import first_documents
 from protocol.v3.bgp import BGPPeer
-from protocol.v3.codec import encode
-from protocol.v3.ippool import IPPool
 
 if TYPE_CHECKING:
     from protocol.v3.loader import Loaded
@@ -106,9 +103,15 @@ class Prepared:
     env: Mapping[str, str]  # of calico-node, on all nodes
     warnings: tuple[str, ...]  # of what the manifests say and surely do not mean
 
-    def job(self, nodes: tuple[str, ...], progress_interval: float = PROGRESS_INTERVAL) -> Job:
+    def job(
+        self,
+        nodes: tuple[str, ...],
+        progress_interval: float = PROGRESS_INTERVAL,
+        off: Collection[str] = (),
+    ) -> Job:
         return Job(
             nodes=nodes,
+            off=tuple(off),
             endpoints=self.endpoints.table,
             introduce=not self.endpoints.wide,
             env=self.env,
@@ -119,13 +122,8 @@ class Prepared:
 
     def fill_store(self) -> MemoryStore:
         store = MemoryStore(wall=time.time)
-        for resource in self.world.resources:
-            store.create(encode(resource))
-        spec = self.spec
-        if spec.blocks_per_node > 1:
-            pools = [pool for pool in self.world.of_kind(IPPool) if serves_workloads(pool)]
-            for document in claimed_blocks(self.world.nodes, pools, spec.blocks_per_node, now=time.time()):
-                store.create(document)
+        for document in first_documents(self.world, self.spec.blocks_per_node, now=time.time()):
+            store.create(document)
         return store
 
     def coordinator(
@@ -135,6 +133,7 @@ class Prepared:
         *,
         clock: Callable[[], float],
         shard_lost: Callable[[ShardProcess], None],
+        off: Collection[str] = (),
     ) -> Coordinator:
         return Coordinator(
             name=self.spec.name,
@@ -148,6 +147,7 @@ class Prepared:
             hold_time=self.spec.hold_time,
             clock=clock,
             shard_lost=shard_lost,
+            off=off,
         )
 
 
@@ -164,7 +164,7 @@ def prepare(spec: Spec) -> Prepared:
         addresses = world.addresses()
         endpoints = Endpoints(spec.bgp_port, wide=has_wide_loopback())
         endpoints.add(address for several in addresses.values() for address in several)
-        where = _listeners(endpoints, addresses, world.listen_ports())
+        where = listeners(endpoints, addresses, world.listen_ports())
         busy = find_busy(endpoint for several in where.values() for endpoint in several)
     except SpecError as error:
         raise Refused(*error.problems) from None
@@ -179,22 +179,6 @@ def prepare(spec: Spec) -> Prepared:
                 *(f"{field}: this computer has no TCP MD5 signatures (RFC 2385)" for field in unsigned)
             )
     return Prepared(spec, world, topology, plan, endpoints, world.environment(), _warnings(loaded, world))
-
-
-def _listeners(
-    endpoints: Endpoints, addresses: Mapping[str, tuple[Address, ...]], ports: Mapping[str, int]
-) -> dict[str, list[Endpoint]]:
-    """Where everybody listens on this computer."""
-    table = endpoints.table
-    return {
-        name: [
-            (table[address][0], real_port(table[address][1], ports[name]))
-            if endpoints.wide
-            else table[address]
-            for address in several
-        ]
-        for name, several in addresses.items()
-    }
 
 
 def _load(manifests: tuple[str, ...]) -> Loaded | None:

@@ -1,6 +1,6 @@
 """What the nodes carry: pods, and blocks beyond those that their pods need.
 
-Owns the names of generated pods and ``claimed_blocks``. Pods are added on their nodes, through CNI and IPAM, as a
+Owns the names of generated pods, ``claimed_blocks`` and ``first_documents``. Pods are added on their nodes, through CNI and IPAM, as a
 kubelet would (``shard`` calls ``Node.add_pod``). Extra blocks are what a node has claimed over a long life; nobody
 waits for a life, so they are written to the datastore as IPAM would have left them, before the nodes start: one
 confirmed BlockAffinity and one empty IPAMBlock each.
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agents.ipam.blocks import host_affinity, new_block
+from cluster.spec import World, serves_workloads
 from protocol.prefix import IPV4, Prefix, format_prefix, make_prefix, network_int, parse_prefix
 from protocol.sync.messages import Document
 from protocol.v3.codec import encode
@@ -24,6 +25,14 @@ from protocol.v3.selector import parse
 def pod_names(node: str, count: int) -> list[str]:
     """Unique in the cluster, since all generated pods are in one namespace."""
     return [f"{node}-pod-{number}" for number in range(1, count + 1)]
+
+
+def first_documents(world: World, blocks_per_node: int, *, now: float) -> Iterator[Document]:
+    """All that is in the datastore before the first node starts."""
+    yield from map(encode, world.resources)
+    if blocks_per_node > 1:
+        pools = [pool for pool in world.of_kind(IPPool) if serves_workloads(pool)]
+        yield from claimed_blocks(world.nodes, pools, blocks_per_node, now=now)
 
 
 def claimed_blocks(

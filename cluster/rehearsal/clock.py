@@ -7,7 +7,7 @@ alone decides, so that a seed is a run, and another seed another order of the sa
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import trio
@@ -17,18 +17,25 @@ from trio.testing import MockClock
 T = TypeVar("T")
 
 
-def run_virtual(main: Callable[[], Awaitable[T]], seed: int) -> T:
+def run_virtual(
+    main: Callable[[], Awaitable[T]], seed: int, instruments: Sequence[trio.abc.Instrument] = ()
+) -> T:
     """``trio.run`` from second 0 of a clock that jumps."""
-    return run_deterministic(main, seed, MockClock(autojump_threshold=0))
+    return run_deterministic(main, seed, MockClock(autojump_threshold=0), instruments)
 
 
-def run_deterministic(main: Callable[[], Awaitable[T]], seed: int, clock: trio.abc.Clock | None = None) -> T:
+def run_deterministic(
+    main: Callable[[], Awaitable[T]],
+    seed: int,
+    clock: trio.abc.Clock | None = None,
+    instruments: Sequence[trio.abc.Instrument] = (),
+) -> T:
     """``trio.run``, the tasks of each tick in an order that depends on the seed alone."""
     allowed, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # Final, but read anew every tick
     _run._r.seed(seed)
     try:
-        return trio.run(main, clock=clock)
+        return trio.run(main, clock=clock, instruments=instruments)
     finally:
         _run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]  # as above
         _run._r.setstate(state)

@@ -1,0 +1,212 @@
+"""Whether what a scenario expects is so.
+
+Owns ``Judge``: one clause at a time, on any ``Stage``, to a ``Finding``, which says what was found in words. A clause with a time is
+looked at until it holds or the time is over. Conditions of steps are waited for in the same way (``comes_true``).
+
+Left out: when clauses are looked at (``play``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import attrs
+
+from agents.dataplane.fib import FibRoute, RouteKind
+from cluster.judge import route_text
+from cluster.rehearsal.doing import UnknownName, members_of, until
+from cluster.rehearsal.report import Finding
+from cluster.rehearsal.stage import SessionView, Stage
+from cluster.scenario import model
+from cluster.scenario.write import words
+from cluster.soundness import unsound
+from cluster.spec import addresses_of
+from protocol.prefix import Address, format_address, parse_prefix
+from protocol.v3.codec import decode
+
+SHOWN = 3
+"""Of many things that are not as expected."""
+
+
+@attrs.frozen
+class _Verdict:
+    ok: bool
+    found: str
+
+
+@attrs.define
+class Judge:
+    """``start``: the stage's time when the cluster first converged. ``tolerant``: see ``model.UnsettledAllowed``."""
+
+    stage: Stage
+    start: float
+    tolerant: bool = False
+    step: float = 0.0
+    """When the present step began."""
+    done: float = 0.0
+    """When its last action was done."""
+    problems: tuple[str, ...] = ()
+    """What of its actions did not work."""
+
+    async def look(self, clause: model.Clause) -> Finding:
+        try:
+            verdict = await self._look(clause)
+        except UnknownName as error:
+            verdict = _Verdict(False, str(error))
+        return Finding(
+            text=words(clause), ok=verdict.ok, found=verdict.found, at=self.stage.now() - self.start
+        )
+
+    async def _look(self, clause: model.Clause) -> _Verdict:
+        match clause:
+            case model.Converged(within=within):
+                return await self.converged(within)
+            case model.Loss():
+                return self._loss(clause)
+            case model.Routes():
+                return await self._until_right(clause.within, lambda: self._routes(clause))
+            case model.Sessions():
+                return await self._until_right(clause.within, lambda: self._sessions(clause))
+            case model.SoundIpam():
+                wrong = unsound(self.stage.store.list)
+                return _Verdict(not wrong, _some(wrong) or "it is")
+            case model.Refused(text=text):
+                found = [problem for problem in self.problems if text in problem]
+                return _Verdict(bool(found), _some(found or self.problems) or "nothing was refused")
+            case model.UnsettledAllowed():
+                return _Verdict(True, "")
+
+    async def comes_true(self, condition: model.Condition, within: float) -> str:
+        """Why it did not; "" when it did."""
+        if isinstance(condition, model.WhenConverged):
+            verdict = await self.converged(within)
+            return "" if verdict.ok else verdict.found
+        found = ""
+
+        async def holds() -> bool:
+            nonlocal found
+            views = [
+                each
+                for each in await self.stage.sessions()
+                if each.node == condition.node and self._is_peer(each, condition.peer)
+            ]
+            found = _some([_end(each) for each in views]) or "there is no such session"
+            so = bool(views) and all(each.state == condition.state for each in views)
+            return so is not condition.negated
+
+        return "" if await until(self.stage, within, holds) else found
+
+    async def converged(self, within: float) -> _Verdict:
+        settled = await self.stage.settle(within)
+        if settled.differences:
+            return _Verdict(False, f"not after {within:g} s: {_some(settled.differences)}")
+        if settled.unsettled and not self.tolerant:
+            return _Verdict(False, f"no one stable state: {_some(settled.unsettled)}")
+        taken = settled.at - self.done
+        return _Verdict(True, f"after {taken:.2f} s" if taken >= 0.005 else "at once")
+
+    def _loss(self, clause: model.Loss) -> _Verdict:
+        account = self.stage.account
+        assert account is not None  # `play` has begun to count
+        now = self.stage.now()
+        loss = account.report(now, self.step if clause.since == "step" else self.start)
+        ok = (clause.pair is None or loss.worst <= clause.pair) and (
+            clause.total is None or loss.total <= clause.total
+        )
+        if not loss.pairs:
+            return _Verdict(ok, "nothing was lost")
+        worst = loss.pairs[0]
+        return _Verdict(
+            ok,
+            f"{len(loss.pairs):,} {'pair' if len(loss.pairs) == 1 else 'pairs'} lost {loss.total:.2f} s together, "
+            f"{worst.source} to {worst.destination} {worst.seconds:.2f} s",
+        )
+
+    # --- routes -----------------------------------------------------------------------------------------------------
+
+    async def _until_right(self, within: float, look: Callable[[], Awaitable[_Verdict]]) -> _Verdict:
+        verdict = await look()
+
+        async def holds() -> bool:
+            nonlocal verdict
+            verdict = await look()
+            return verdict.ok
+
+        if not verdict.ok and within:
+            await until(self.stage, within, holds)
+        return verdict
+
+    async def _routes(self, clause: model.Routes) -> _Verdict:
+        names = members_of(clause.names, self.stage)
+        addresses = self._addresses()
+        wrong: list[str] = []
+        for name in names:
+            table = await self.stage.routes(name)
+            for wanted in clause.present:
+                route = table.get(parse_prefix(wanted.prefix))
+                if route is None:
+                    wrong.append(f"{name} has no {wanted.prefix}")
+                elif wanted.via and not _goes(route, wanted.via, addresses):
+                    wrong.append(f"{name} has {wanted.prefix} {route_text(route)}")
+            for prefix in clause.absent:
+                route = table.get(parse_prefix(prefix))
+                if route is not None:
+                    wrong.append(f"{name} has {prefix} {route_text(route)}")
+        return _Verdict(not wrong, _some(wrong) or "so it is")
+
+    def _addresses(self) -> dict[str, tuple[Address, ...]]:
+        return {
+            document["metadata"]["name"]: tuple(addresses_of(decode(document)).values())
+            for kind in ("Node", "Router")
+            for document in self.stage.store.list(kind)
+        }
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    async def _sessions(self, clause: model.Sessions) -> _Verdict:
+        names = {*members_of(clause.names, self.stage)}
+        ends = [
+            each
+            for each in await self.stage.sessions()
+            if each.node in names and (not clause.peer or self._is_peer(each, clause.peer))
+        ]
+        states = Counter(each.state for each in ends)
+        found = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "there are none"
+        if clause.count is not None:
+            return _Verdict(states[clause.state] == clause.count, found)
+        others = [each for each in ends if each.state != clause.state]
+        if others:
+            found += f": {_some([_end(each) for each in others])}"
+        return _Verdict(bool(ends) and not others, found)
+
+    def _is_peer(self, view: SessionView, peer: str) -> bool:
+        if peer in (view.neighbour, view.peer):
+            return True
+        return any(format_address(each) == peer for each in self._addresses().get(view.neighbour, ()))
+
+
+def _goes(route: FibRoute, via: model.Names, addresses: Mapping[str, tuple[Address, ...]]) -> bool:
+    """Whether it goes to all of these and to nobody else."""
+    rest = [each for each in via if each not in (route.device, route.kind.value)]
+    met: set[Address] = set()
+    for each in rest:
+        own = {
+            gateway
+            for gateway in route.gateways
+            if gateway in addresses.get(each, ()) or format_address(gateway) == each
+        }
+        if not own:
+            return False
+        met |= own
+    return met == {*route.gateways} if rest or route.kind is not RouteKind.VIA else bool(via)
+
+
+def _end(view: SessionView) -> str:
+    why = f" ({view.error})" if view.error else ""
+    return f"{view.node} with {view.neighbour}: {view.state}{why}"
+
+
+def _some(lines: Sequence[str]) -> str:
+    rest = f"; and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
+    return "; ".join(lines[:SHOWN]) + rest
