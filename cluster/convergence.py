@@ -205,6 +205,11 @@ class Jury:
         """Whether nothing has moved anywhere for a while."""
         return all(now - witness.changed >= QUIET for witness in self._witnesses.values())
 
+    @property
+    def moved_at(self) -> float:
+        """When the counts last moved anywhere."""
+        return max((witness.changed for witness in self._witnesses.values()), default=0.0)
+
     def converged(self, revision: int) -> bool:
         return bool(self._witnesses) and all(
             witness.verdict is not None and witness.verdict.equal and witness.verdict.revision >= revision

@@ -36,10 +36,12 @@ from cluster.addressing import Endpoints
 from cluster.api.control import NodeDown, NoSuchNode
 from cluster.convergence import Jury, Progress, Verdict
 from cluster.datastore.memory import Change, MemoryStore
+from cluster.expectation import Expectation, Expectations
 from cluster.faults import Faults
 from cluster.faults import State as Fault
 from cluster.hosting import Hosting
-from cluster.oracle import Expected, NodeCounts, Oracle, snapshot
+from cluster.losswatch import LossWatch
+from cluster.oracle import Oracle
 from cluster.overview import converged_line, converging_line, shard_row, topology_of
 from cluster.processes import ShardProcess
 from cluster.topology import Topology
@@ -65,23 +67,6 @@ UNMET = (
 
 LAST_WORDS = 1.0
 """Seconds that a process whose stream has ended may take to end itself; then it is killed."""
-
-
-@attrs.frozen(kw_only=True)
-class Expectation:
-    """What the oracle says of the datastore at ``revision``."""
-
-    revision: int
-    down: frozenset[str]
-    cut: frozenset[tuple[str, str]]
-    hosting: int  # the version of who hosts what
-    oracle: Expected
-    routes: Mapping[int, int]  # shard -> routes of all its FIBs
-    session_ends: int
-
-    @property
-    def all_routes(self) -> int:
-        return sum(self.routes.values())
 
 
 @attrs.define(kw_only=True)
@@ -110,17 +95,19 @@ class Coordinator:
         hold_time: float = Timers().hold,
         clock: Callable[[], float],
         shard_lost: Callable[[ShardProcess], None],
+        off: Collection[str] = (),
     ) -> None:
         self.milestones = Milestones()
         self.lost: list[ShardProcess] = []
         self.pod_failures: list[str] = []
+        self.started = trio.Event()
+        """All nodes have begun to dial, or that will not be."""
         self.settled = trio.Event()
         """Converged for the first time, or it never will: ``failure``, or no shard is left."""
         self.failure: tuple[str, str] | None = None
         """A node that could not listen, and why."""
         self.down_requested = trio.Event()
         self.jury = Jury(shard.number for shard in shards)
-        self.expectation: Expectation | None = None
         self._name = name
         self._pid = pid
         self._topology = topology
@@ -137,10 +124,18 @@ class Coordinator:
         )
         self.faults = Faults(
             store=store,
+            states=dict.fromkeys(sorted(off), Fault.OFF),
             hosts=self._hosting.host_of,
             ask=self._ask_shard,
-            ask_all=self._ask_all,
+            ask_all=self.ask_all,
             changed=self._wake,
+        )
+        self.losses = LossWatch(
+            store=store,
+            faults=self.faults,
+            ask_all=self.ask_all,
+            shards=lambda: self._connections,
+            dead=lambda: [node for shard in self.lost for node in shard.nodes],
         )
         self._pods_per_node = pods_per_node
         self._env = env
@@ -150,8 +145,15 @@ class Coordinator:
         self._listening: set[int] = set()
         self._asked: set[int] = set()  # shards with a judgement under way
         self._told: dict[int, Expectation] = {}  # which of them a shard has
-        self._oracle = Oracle(env)
-        self._asking = trio.Lock()
+        self._expectations = Expectations(
+            store=store,
+            hosting=self._hosting,
+            faults=self.faults,
+            jury=self.jury,
+            shards=self._shards.keys(),
+            down=self._down,
+            oracle=Oracle(env),
+        )
         self.booted = False
         """All nodes listen, have their pods and have begun to dial: only now does the datastore ask for all it will."""
         self._news = trio.Event()
@@ -172,6 +174,7 @@ class Coordinator:
                     nursery.start_soon(self._serve, shard, connection)
                 await self._boot()
                 nursery.start_soon(self._hosting.run)
+                nursery.start_soon(self.losses.run)
                 await self._attend(nursery)
         finally:
             stop()
@@ -187,12 +190,16 @@ class Coordinator:
         del self._connections[shard.number]
         self.jury.dismiss(shard.number)
         self.lost.append(shard)
+        self.losses.shard_lost(shard.number, shard.nodes)
         self._shard_lost(shard)
         self._wake()
 
     def _reported(self, shard: int, subject: str, params: Any) -> None:
         if subject == "progress":
             self.jury.report(shard, Progress.from_wire(params), self._clock())
+        elif subject == "fibs":
+            self.losses.reported(shard, params)
+            return
         elif subject == "listening":
             self._listening.add(shard)
         elif subject == "health":
@@ -200,6 +207,7 @@ class Coordinator:
             self._hosting.health(name, reason)
             if not self.booted and reason:
                 self.failure = name, reason
+                self.started.set()
                 self.settled.set()
         self._wake()
 
@@ -217,10 +225,11 @@ class Coordinator:
             await self._next_news()
         self.milestones.listening = self._clock()
         if self._pods_per_node:
-            for failures in await self._ask_all("add_pods", [self._pods_per_node, []]):
+            for failures in await self.ask_all("add_pods", [self._pods_per_node, []]):
                 self.pod_failures += failures
-        await self._ask_all("start")
+        await self.ask_all("start")
         self.booted = True
+        self.started.set()
         self._wake()
 
     async def _next_news(self, within: float = float("inf")) -> None:
@@ -228,7 +237,7 @@ class Coordinator:
             await self._news.wait()
         self._news = trio.Event()
 
-    async def _ask_all(self, method: str, params: Any = None, within: float = float("inf")) -> list[Any]:
+    async def ask_all(self, method: str, params: Any = None, within: float = float("inf")) -> list[Any]:
         """The answers of all shards that lived to give one, in time."""
         answers: list[Any] = []
 
@@ -248,7 +257,7 @@ class Coordinator:
 
     async def _attend(self, nursery: trio.Nursery) -> None:
         while True:
-            expectation = await self._expect()
+            expectation = await self._expectations.find()
             now = self._clock()
             for number in [*self._connections]:
                 if number not in self._asked and self.jury.ready(
@@ -270,57 +279,26 @@ class Coordinator:
             await self._next_news(float("inf") if rest else IDLE_LOOK)
 
     @property
+    def expectation(self) -> Expectation | None:
+        """The latest; None before the first."""
+        return self._expectations.latest
+
+    @property
     def converged(self) -> bool:
         expectation = self.expectation
         return (
             expectation is not None
-            and self._is_current(expectation)
+            and self._expectations.is_current(expectation)
             and self.jury.converged(expectation.revision)
             and (
                 self.jury.progress.session_ends >= expectation.session_ends or self.jury.quiet(self._clock())
             )
         )
 
-    async def _expect(self) -> Expectation:
-        """What the datastore asks for now; found anew when it was written to or nodes went down.
-
-        In a thread: for a large cluster with filters it may take a second or two, in which others are served.
-        """
-        async with self._asking:
-            old = self.expectation
-            if old is not None and self._is_current(old):
-                return old
-            down, cut = frozenset(self._down()), frozenset(self.faults.cuts)
-            hosting = self._hosting.version
-            revision = self._store.revision
-            if old is not None and (old.down, old.cut) != (down, cut):
-                self.jury.recall()  # what was right at this revision may be right no more
-            ask = partial(self._oracle.expect, snapshot(self._store.list), down=down, cut=sorted(cut))
-            oracle, counts = await trio.to_thread.run_sync(
-                _counted, ask, [*self._hosting.host_of], abandon_on_cancel=True
-            )
-            routes = dict.fromkeys(self._shards, 0)
-            for node, count in counts.items():
-                if node in self._hosting.host_of:  # it may have gone meanwhile
-                    routes[self._hosting.host_of[node]] += count.routes
-            self.expectation = Expectation(
-                revision=revision,
-                down=down,
-                cut=cut,
-                hosting=hosting,
-                oracle=oracle,
-                routes=routes,
-                session_ends=sum(count.sessions for count in counts.values()),
-            )
-            return self.expectation
-
-    def _is_current(self, expectation: Expectation) -> bool:
-        return (
-            expectation.revision == self._store.revision
-            and expectation.hosting == self._hosting.version
-            and expectation.down == self._down().keys()
-            and expectation.cut == self.faults.cuts.keys()
-        )
+    @property
+    def hosts(self) -> Mapping[str, int]:
+        """The shard of every node and router that has been given one."""
+        return self._hosting.host_of
 
     def _down(self) -> dict[str, None]:
         """Nodes and routers that do not work: their shard has died, they cannot listen, or somebody wanted it so."""
@@ -348,7 +326,7 @@ class Coordinator:
         When all tables are right the cluster has converged, though sessions may be missing. Not to be called before
         it is booted: right are also the empty tables of nodes that nothing was asked of yet.
         """
-        expectation = await self._expect()
+        expectation = await self._expectations.find()
         async with trio.open_nursery() as nursery:
             for number in [*self._connections]:
                 nursery.start_soon(self._judge, number, expectation)
@@ -359,7 +337,7 @@ class Coordinator:
 
     async def status(self) -> ClusterStatus:
         notes: dict[str, list[str]] = {}
-        for of_shard in await self._ask_all("notes", within=POLITE):
+        for of_shard in await self.ask_all("notes", within=POLITE):
             for name, texts in of_shard.items():
                 for text in texts:
                     notes.setdefault(text, []).append(name)
@@ -368,7 +346,7 @@ class Coordinator:
         routers, down = self._hosting.routers, self._down()
         if expectation is not None and not down and progress.session_ends >= expectation.session_ends:
             # All that can be up is: what is not was configured in vain.
-            unmet = [name for names in await self._ask_all("unmet", within=POLITE) for name in names]
+            unmet = [name for names in await self.ask_all("unmet", within=POLITE) for name in names]
             if unmet:
                 notes[UNMET] = sorted(unmet)
         return ClusterStatus(
@@ -415,22 +393,22 @@ class Coordinator:
         return converging_line(self.jury)
 
     async def birdc(self, node: str, family: int, command: str) -> str:
-        text: str = await self._ask_node(node, "birdc", family, command)
+        text: str = await self.ask(node, "birdc", family, command)
         return text
 
     async def node_status(self, node: str) -> list[PeerRow]:
-        rows: list[PeerRow] = await self._ask_node(node, "node_status")
+        rows: list[PeerRow] = await self.ask(node, "node_status")
         return rows
 
     async def ip_route(self, node: str, family: int) -> list[RouteRow]:
-        rows: list[RouteRow] = await self._ask_node(node, "ip_route", family)
+        rows: list[RouteRow] = await self.ask(node, "ip_route", family)
         return rows
 
     async def events(self, node: str | None) -> list[EventRow]:
         if node is not None:
-            rows: list[EventRow] = await self._ask_node(node, "events")
+            rows: list[EventRow] = await self.ask(node, "events")
             return rows
-        return [row for rows in await self._ask_all("events", [], POLITE) for row in rows]
+        return [row for rows in await self.ask_all("events", [], POLITE) for row in rows]
 
     async def fault(self, action: str, nodes: Sequence[str]) -> None:
         if not self.booted:
@@ -440,7 +418,7 @@ class Coordinator:
     def request_down(self) -> None:
         self.down_requested.set()
 
-    async def _ask_node(self, node: str, method: str, *params: Any) -> Any:
+    async def ask(self, node: str, method: str, *params: Any) -> Any:
         number = self._hosting.host_of.get(node)
         if number is None:
             raise NoSuchNode(f"no node {node!r} in cluster {self._name!r}")
@@ -456,10 +434,3 @@ class Coordinator:
         if connection is None:
             raise Unreachable(f"shard {number} is gone: it {self._shards[number].ended or 'hung up'}")
         return await connection.call(method, params)
-
-
-def _counted(
-    ask: Callable[[], Expected], nodes: Collection[str]
-) -> tuple[Expected, Mapping[str, NodeCounts]]:
-    oracle = ask()
-    return oracle, oracle.counts(nodes)

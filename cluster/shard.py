@@ -84,6 +84,7 @@ class Job:
     introduce: bool  # the endpoints differ by port alone
     timers: Timers
     seed: int
+    off: tuple[str, ...] = ()  # who has no power yet, anywhere
     env: Mapping[str, str] = attrs.field(factory=dict)  # of everybody's confd
     progress_interval: float = PROGRESS_INTERVAL
 
@@ -141,8 +142,11 @@ class Shard:
             nursery.start_soon(self._follow, nursery.cancel_scope)
             self._syncer.watch(self._hosted)
             await self._syncer.in_sync.wait()
+            for name in self._job.off:
+                self._weather.power_off(name)
             for name in self._job.nodes:
-                await self._lives.start(name, bgp=False)
+                if name not in self._weather.off:
+                    await self._lives.start(name, bgp=False)
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
             gc.enable()

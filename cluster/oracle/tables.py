@@ -34,7 +34,7 @@ class Tables:
             if name in own:
                 table: Table = {}
                 for (kind, gateways, device), prefixes in spelled:
-                    table.update(dict.fromkeys(prefixes, _route(kind, gateways, device, via)))
+                    table.update(dict.fromkeys(prefixes, unspell(kind, gateways, device, via)))
                 yield name, table
 
     def counts(self, own: Collection[str]) -> dict[str, NodeCounts]:
@@ -71,7 +71,7 @@ def spell(route: FibRoute) -> Spelled:
     return route.kind.value, [*route.gateways], route.device
 
 
-def _route(kind: str, gateways: Iterable[Address], device: str, via: MakeVia) -> FibRoute:
+def unspell(kind: str, gateways: Iterable[Address], device: str, via: MakeVia) -> FibRoute:
     if kind == RouteKind.VIA.value:
         return via(tuple(gateways), device)
     return FibRoute(RouteKind(kind), device=device)
