@@ -167,8 +167,9 @@ class Exports:
     # --- whose routes are told on -----------------------------------------------------------------------------------
 
     def _look_again(self, peers: Iterable[Peer]) -> None:
+        """Those that are up, and those whose routes outlive their session."""
         self._told_on.clear()
-        for peer in peers:
+        for peer in {**dict.fromkeys(peers), **self._rib.peers}:
             peer.told_on = self._is_told_on(peer)
 
     def _is_told_on(self, peer: Peer) -> bool:

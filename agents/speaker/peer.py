@@ -4,6 +4,10 @@ Owns ``Peer``: the configuration, the Adj-RIB-In, and up to two sessions, becaus
 end up with two connections. RFC 4271 section 6.8 says which one lives: that of the side with the higher identifier.
 ``session`` is the one that counts; ``rival`` exists only while the two collide.
 
+A neighbour that restarts dials anew, and we may not have noticed that it went: while ``session`` is Established the new
+connection is its ``rival``, too. Which one is real shows when the rival is Established: nobody goes as far on two connections
+(BIRD drops the first as soon as it accepts another; RFC 4724 4.2 waits for the OPEN, which one may have sent and gone).
+
 The flow of a collision: an accepted connection goes to ``session`` if that waits for one (Active), else becomes the
 ``rival``. When either has heard an OPEN, ``loser`` picks the one that goes, which says Cease and goes. If ``session`` dies
 while there is a rival, the rival takes its place.
@@ -15,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+import attrs
 
 from protocol.bgp.fsm import State
 from protocol.prefix import Address, Prefix
@@ -28,12 +34,22 @@ if TYPE_CHECKING:
     from protocol.bgp.session import Session
 
 
+@attrs.define(eq=False)
+class Restart:
+    """A neighbour's graceful restart, as ``helper`` sees it: what of its routes is stale, by path ID; until when that is
+    believed.
+    """
+
+    stale: dict[int, dict[Prefix, None]]
+    until: float
+
+
 class Peer:
     """See the module. Mutable; owned by one Speaker."""
 
     __slots__ = (
         "address", "adj_rib_in", "config", "disabled", "end_of_rib_owed", "group", "identifier", "import_policy", "internal", "link", "more_adj_ribs_in",
-        "owed", "rival", "session", "since", "told_on", "up", "updates_filtered", "updates_received", "updates_sent", "withdraws_received",
+        "owed", "restart", "restart_time", "rival", "session", "since", "told_on", "up", "updates_filtered", "updates_received", "updates_sent", "withdraws_received",
         "withdraws_sent",
     )  # fmt: skip
 
@@ -52,6 +68,9 @@ class Peer:
         """By an operator, with birdc."""
         self.link: Link | None = None
         """The connection of an Established session."""
+        self.restart_time: int | None = None
+        """Seconds that its routes are kept when its connection breaks, by its last OPEN; None: they are not."""
+        self.restart: Restart | None = None
         self.adj_rib_in: dict[Prefix, Attributes] = {}
         """What the neighbour told with path ID 0 and import policy let in, with the attributes that policy gave it."""
         self.more_adj_ribs_in: dict[int, dict[Prefix, Attributes]] | None = None
@@ -101,10 +120,14 @@ class Peer:
 
     @property
     def accepts(self) -> bool:
-        """Whether it waits for a connection. An Established or Idle neighbour does not: BIRD refuses too."""
+        """Whether it waits for a connection. Idle it does not, nor Established when it is unable to restart: BIRD
+        refuses too.
+        """
         state = self.session.state
         if state is State.ACTIVE:
             return self.session.link is None
+        if state is State.ESTABLISHED:
+            return self.up and self.restart_time is not None
         return self.rival is None and state in (State.CONNECT, State.OPEN_SENT, State.OPEN_CONFIRM)
 
     def loser(self, opened: Session, local_identifier: Address) -> Session | None:

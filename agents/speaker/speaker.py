@@ -19,7 +19,7 @@ Of several stanzas for one neighbour one has a session at a time (``turns``).
 Timers are one heap, with one live entry a session. It is looked at when it is due and put back at the session's real next
 deadline, so a message that moves the hold timer costs nothing; an entry that is not the session's ``call_at`` is void.
 
-Left out: keeping a neighbour's routes while it restarts (RFC 4724's helper): its routes go with its session.
+Left out: what becomes of a neighbour's routes while it restarts (``helper``).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from agents.speaker.config import DEFAULT_PORT, PeerConfig, SpeakerConfig
 from agents.speaker.decision import Path, RouteSource
 from agents.speaker.effects import Effects
 from agents.speaker.exports import Exports
+from agents.speaker.helper import Helper, heard
 from agents.speaker.kernel import KernelExport
 from agents.speaker.links import Link, LinkChange, LinkEvent, LinkOptions, expectations
 from agents.speaker.own import OwnRoutes
@@ -51,6 +52,9 @@ from protocol.bgp.messages import RouteRefresh, Update
 from protocol.bgp.session import Session, Signal
 from protocol.bgp.wire import Codec
 from protocol.prefix import Address, Prefix
+
+NEIGHBOUR_RESTARTED = "Error: Graceful restart"
+"""BIRD's words."""
 
 
 class Speaker:
@@ -80,6 +84,7 @@ class Speaker:
         self._now = now
         self._learned: Mapping[Prefix, FibRoute] = {}
         self.rib = Rib(config.address, _normal_priority(config))
+        self._helper = Helper(self.rib, rng, self._note)
         self._kernel = KernelExport(config.kernel, routes)
         self._become(config)
         self._set_peers(config, now)
@@ -210,6 +215,7 @@ class Speaker:
                 session.rearm = True
                 session.handle_timer(now)
                 self._after(session, now)
+        self._helper.expire(now)
         self._flush(now)
 
     def dialled(self, session: Session, link: Link) -> None:
@@ -223,7 +229,7 @@ class Speaker:
         """When ``handle`` must be called at the latest; ``-inf`` when a neighbour can be told more at once."""
         if self._exports.has_room():
             return -math.inf
-        return self._timers[0][0] if self._timers else math.inf
+        return min(self._timers[0][0] if self._timers else math.inf, self._helper.next_timer())
 
     def waits_for(self, peer: Peer) -> Peer | None:
         """Who has the session with its neighbour instead of it."""
@@ -284,6 +290,7 @@ class Speaker:
             if session is not None:
                 session.stop(why, now)
                 self._after(session, now)
+        self._helper.given_up(peer)
 
     def _enter(self, peer: Peer, now: float, delay: float = 0.0) -> None:
         """It takes its turn: with a session, or behind who comes first by name."""
@@ -319,6 +326,8 @@ class Speaker:
             self._effects.closes.append(link)
             return
         session = peer.session
+        if peer.rival is not None:  # of an Established one: the neighbour has restarted again
+            self._retire(peer.rival, now)
         if session.state is not State.ACTIVE:
             # We are dialling, or have dialled: two connections, one too many (RFC 4271 6.8).
             session = peer.rival = self._sessions.new(peer.config)
@@ -372,6 +381,8 @@ class Speaker:
             elif peer.rival is not None and session.state is not State.CONNECT:
                 session.owner = None
                 peer.promote_rival()
+            elif session.state is State.IDLE:
+                self._helper.given_up(peer)
         elif event is Signal.OPENED:
             loser = peer.loser(session, self.config.router_id)
             if loser is not None:
@@ -381,8 +392,8 @@ class Speaker:
             # One batch of bytes can bring a session up and end it.
             if session.state is State.ESTABLISHED:
                 self._came_up(peer, session, now)
-        elif event is Signal.DOWN and peer.up:
-            self._went_down(peer, now)
+        elif (event is Signal.DOWN or event is Signal.LOST) and peer.up:
+            self._went_down(peer, now, session.last_error, lost=event is Signal.LOST)
         elif (
             isinstance(event, RouteRefresh) and event.family == self.config.family and peer.group is not None
         ):
@@ -391,12 +402,16 @@ class Speaker:
     def _came_up(self, peer: Peer, session: Session, now: float) -> None:
         if session is peer.rival:
             loser = peer.session
+            if peer.up:
+                loser.connection_failed(NEIGHBOUR_RESTARTED, now)  # it has no other end any more
+                self._went_down(peer, now, NEIGHBOUR_RESTARTED, lost=True)
             peer.promote_rival()
             self._retire(loser, now)
         elif peer.rival is not None:
             loser, peer.rival = peer.rival, None
             self._retire(loser, now)
         assert session.peer_open is not None
+        self._helper.came_up(peer, session.peer_open, self.config.family)
         peer.identifier = session.peer_open.identifier
         peer.link = session.link
         peer.up = True
@@ -418,14 +433,16 @@ class Speaker:
         session.events.clear()
         session.owner = session.link = None
 
-    def _went_down(self, peer: Peer, now: float) -> None:
+    def _went_down(self, peer: Peer, now: float, why: str, *, lost: bool) -> None:
         peer.up = False
         peer.since = now
         self.established -= 1
         self._exports.went_down(peer)
-        why = peer.session.last_error or "stopped"
-        self._effects.events.append(Event("SessionDown", f"{peer.config.name}: {why}", warning=True))
-        self.rib.forget(peer)
+        text = f"{peer.config.name}: {why or 'stopped'}"
+        self._effects.events.append(Event("SessionDown", text, warning=True))
+        if not lost or not self._helper.lost(peer, now):
+            peer.restart = None
+            self.rib.forget(peer)
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
@@ -433,6 +450,10 @@ class Speaker:
         if update.family != self.config.family:
             return  # we did not offer it (RFC 4760 section 8), so there is no table for it
         path_id = update.path_id
+        if peer.restart is not None:
+            heard(peer.restart, path_id, update.withdrawn + update.nlri)
+        if not update.withdrawn and not update.nlri:
+            self._helper.complete(peer)
         if update.withdrawn:
             peer.withdraws_received += len(update.withdrawn)
             self.rib.withdraw(peer, update.withdrawn, path_id)
@@ -460,6 +481,9 @@ class Speaker:
     def _set_local_routes(self) -> None:
         self.rib.set_local(RouteSource.STATIC, self._own.statics(self.config))
         self.rib.set_local(RouteSource.DIRECT, self._own.direct(self.config))
+
+    def _note(self, event: Event) -> None:
+        self._effects.events.append(event)
 
     def _send_updates(self, peer: Peer, data: bytes, announced: int, withdrawn: int) -> None:
         assert peer.link is not None

@@ -53,7 +53,8 @@ class Signal(enum.Enum):
     CLOSE = "close"  # after what is in the outbox
     OPENED = "opened"  # a good OPEN came: collisions can be resolved
     ESTABLISHED = "established"
-    DOWN = "down"  # was Established, is not any more
+    LOST = "lost"  # was Established, and the connection went without a NOTIFICATION (RFC 4724 4.2)
+    DOWN = "down"  # was Established, and it ended in any other way
 
 
 SessionEvent = Signal | Update | RouteRefresh
@@ -325,7 +326,7 @@ class Session:
                 self.last_error = ""
                 self.events.append(Signal.ESTABLISHED)
             elif was is State.ESTABLISHED:
-                self.events.append(Signal.DOWN)
+                self.events.append(Signal.LOST if event is Event.TCP_FAILS else Signal.DOWN)
 
     def _handle(self, message: Message) -> None:
         if isinstance(message, Open):
