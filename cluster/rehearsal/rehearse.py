@@ -20,7 +20,6 @@ import attrs
 import trio
 
 from agents.journal import Event
-from agents.speaker.config import Timers
 from cluster.addressing import (
     AddressingError,
     Endpoints,
@@ -35,7 +34,7 @@ from cluster.rehearsal.doing import members_of
 from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.play import Progress, play
 from cluster.rehearsal.report import Report
-from cluster.rehearsal.virtual import EPOCH, Virtual
+from cluster.rehearsal.virtual import EPOCH, Virtual, timers_in_life
 from cluster.scenario.model import Scenario
 from cluster.scenario.world import world_of
 from cluster.spec import World
@@ -137,7 +136,7 @@ class _Run:
             nursery,
             self.scenario.seed,
             env=self.world.environment(),
-            timers=Timers(hold=self.scenario.hold_time),
+            timers=timers_in_life(self.scenario.hold_time),
             tcp=self.endpoints,
             log=self.log,
             fill=self._fill,

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import attrs
 import trio
 
 from agents.confd.derive import Confd
@@ -62,6 +63,14 @@ RESTLESS = 2.0
 """Seconds of unrest after which it is asked all the same, then twice as many, and so on: routes without a stable state
 never come to rest, and once they are known they do not count."""
 MAX_DIFFERENCES = 3
+
+
+def timers_in_life(hold: float) -> Timers:
+    """Every wait is BIRD's. ``up`` has nodes dial at once, since people wait for it; here waiting costs nothing, and what is lost while
+    a session that starts again waits for its first dial is lost.
+    """
+    timers = Timers(hold=hold)
+    return attrs.evolve(timers, start_delay=timers.connect_delay)
 
 
 class Virtual:

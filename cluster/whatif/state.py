@@ -50,8 +50,10 @@ class State:
     cut: tuple[tuple[str, str], ...] = ()
     env: Mapping[str, str] = attrs.field(factory=dict)
     hold_time: float = Timers().hold
+    time: float = 0.0
+    """Unix time of this moment: IPAM counts from it."""
     pods_per_node: int = 0
-    """To be added on nodes that have no workload yet."""
+    """To be added on every node before its sessions come up."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,6 +67,7 @@ class State:
             "cut": [[*pair] for pair in self.cut],
             "env": dict(self.env),
             "holdTime": self.hold_time,
+            "time": self.time,
             "podsPerNode": self.pods_per_node,
             "documents": [*self.documents],
         }
@@ -86,6 +89,7 @@ class State:
                 cut=tuple((one, other) for one, other in value["cut"]),
                 env=dict(value["env"]),
                 hold_time=value["holdTime"],
+                time=value["time"],
                 pods_per_node=value["podsPerNode"],
             )
         except (KeyError, TypeError, ValueError) as error:

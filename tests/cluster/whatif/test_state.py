@@ -43,6 +43,7 @@ def test_a_state_crosses_as_json_and_fills_a_store() -> None:
         cut=(("a", "b"),),
         env={"CALICO_ROUTER_ID": "hash"},
         hold_time=9.0,
+        time=1.7e9,
         pods_per_node=1,
     )
     assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
