@@ -257,9 +257,10 @@ class WeatherLinks:
             return events
         still = self._weather.standstill(self.address)
         if still is not None and not self._last:  # else it takes note first
+            self._first = self._through(events)
             await still.wait()
             self.wake()
-            events += await self._links.wait(deadline)
+            events = await self._links.wait(deadline)
         return self._through(events)
 
     def _dial(self, remote: Address, port: int = DEFAULT_PORT) -> Link:
@@ -286,6 +287,8 @@ class WeatherLinks:
     def _close(self, link: Link) -> None:
         for events in (self._first, self._last, self._held.get(link.remote, [])):
             events[:] = [event for event in events if event[0] is not link]
+        if not self._held.get(link.remote, True):
+            del self._held[link.remote]
         self._lost.pop(link, None)
         if self._vain.pop(link, self) is self:
             self._links.close(link)

@@ -1,4 +1,4 @@
-"""What the network in memory has and TCP has not: cuts, delays, virtual time. The rest is in test_links."""
+"""What the network in memory has and TCP has not: delays, virtual time. The rest is in test_links."""
 
 from __future__ import annotations
 
@@ -59,65 +59,13 @@ async def test_what_comes_in_while_one_waits_ends_the_wait_in_time(
         assert trio.current_time() == 3.0
 
 
-async def test_a_cut_holds_back_and_loses_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    net = network()
-    one, other, link, accepted = await connected(net)
-    one.send(link, b"before")
-    net.cut(ONE, OTHER)
-    assert net.is_cut(OTHER, ONE)
-    for said in (b"1", b"2"):
-        one.send(link, said)
-    other.send(accepted, b"back")
-    assert await other.wait(trio.current_time() + 5) == [(accepted, b"before")], "it was on its way"
-    assert await other.wait(trio.current_time() + 100) == []
-    assert await one.wait(trio.current_time() + 100) == []
-    net.heal(OTHER, ONE)
-    assert await other.wait(float("inf")) == [(accepted, b"1"), (accepted, b"2")]
-    assert await one.wait(float("inf")) == [(link, b"back")]
-
-
-async def test_a_dial_over_a_cut_is_never_answered(autojump_clock: trio.testing.MockClock) -> None:
-    net = network()
-    one, other = net.attach(ONE), net.attach(OTHER)
-    net.cut(ONE, OTHER)
-    link = one.dial(OTHER)
-    assert await one.wait(trio.current_time() + 100) == []
-    net.heal(ONE, OTHER)
-    assert await one.wait(trio.current_time() + 100) == []
-    one.close(link)
-    one.dial(OTHER)
-    assert [what for _, what in await one.wait(float("inf"))] == [LinkChange.CONNECTED]
-    assert [what for _, what in await other.wait(float("inf"))] == [LinkChange.ACCEPTED]
-
-
-async def test_a_cut_is_between_two(autojump_clock: trio.testing.MockClock) -> None:
-    net = network()
-    one, other, link, accepted = await connected(net)
-    net.attach(host(3))
-    net.cut(ONE, host(3))
-    one.send(link, b"through")
-    assert await other.wait(float("inf")) == [(accepted, b"through")]
-
-
-async def test_a_restart_behind_a_cut_is_seen_when_it_heals(autojump_clock: trio.testing.MockClock) -> None:
-    net = network()
-    one, other, _, accepted = await connected(net)
-    net.cut(ONE, OTHER)
-    one.shut()
-    net.attach(ONE)
-    assert await other.wait(trio.current_time() + 100) == []
-    net.heal(ONE, OTHER)
-    assert await other.wait(float("inf")) == [(accepted, LinkChange.FAILED)]
-    assert accepted.error == "Connection reset by peer"
-
-
 @settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**32),
     script=st.lists(
         st.one_of(
             st.tuples(st.just("send"), st.binary(min_size=1, max_size=20)),
-            st.tuples(st.sampled_from(("cut", "heal", "wait")), st.just(b"")),
+            st.tuples(st.just("wait"), st.just(b"")),
         )
     ),
 )
@@ -130,11 +78,8 @@ def test_bytes_come_in_order_however_they_are_cut(seed: int, script: list[tuple[
             if verb == "send":
                 one.send(link, data)
                 sent += data
-            elif verb == "wait":
-                got += await other.wait(trio.current_time() + 0.2)
             else:
-                (net.cut if verb == "cut" else net.heal)(ONE, OTHER)
-        net.heal(ONE, OTHER)
+                got += await other.wait(trio.current_time() + 0.2)
         while more := await other.wait(trio.current_time() + 10):
             got += more
         return [what for _, what in got if isinstance(what, bytes)], sent
