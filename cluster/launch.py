@@ -153,9 +153,15 @@ class Prepared:
 
 def prepare(spec: Spec) -> Prepared:
     """Reads, checks and counts. Raises Refused with all that is wrong."""
+    loaded = _load(spec.manifests)
+    prepared = prepare_with(spec, () if loaded is None else loaded.resources)
+    return attrs.evolve(prepared, warnings=_warnings(loaded, prepared.world))
+
+
+def prepare_with(spec: Spec, resources: Sequence[Resource]) -> Prepared:
+    """The same with resources in hand, instead of those of ``spec.manifests``; without warnings."""
     try:
-        loaded = _load(spec.manifests)
-        world = build(spec, () if loaded is None else loaded.resources)
+        world = build(spec, resources)
         topology = derive(world.nodes, world.bgp_configuration, world.of_kind(BGPPeer), world.routers)
         machine = Machine(descriptors=descriptor_limit(), cores=cores(), memory=available_bytes())
         plan = make_plan(
@@ -178,7 +184,7 @@ def prepare(spec: Spec) -> Prepared:
             raise Refused(
                 *(f"{field}: this computer has no TCP MD5 signatures (RFC 2385)" for field in unsigned)
             )
-    return Prepared(spec, world, topology, plan, endpoints, world.environment(), _warnings(loaded, world))
+    return Prepared(spec, world, topology, plan, endpoints, world.environment(), ())
 
 
 def _load(manifests: tuple[str, ...]) -> Loaded | None:

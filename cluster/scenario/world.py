@@ -11,8 +11,12 @@ from cluster.spec import Spec, World, build
 
 def world_of(scenario: Scenario) -> World:
     """Raises SpecError."""
+    return build(spec_of(scenario), scenario.cluster.resources)
+
+
+def spec_of(scenario: Scenario) -> Spec:
     cluster = scenario.cluster
-    spec = Spec(
+    return Spec(
         nodes=cluster.nodes,
         route_reflectors=cluster.route_reflectors,
         pods_per_node=cluster.pods_per_node,
@@ -21,4 +25,3 @@ def world_of(scenario: Scenario) -> World:
         hold_time=scenario.hold_time,
         seed=scenario.seed,
     )
-    return build(spec, cluster.resources)
