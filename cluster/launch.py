@@ -61,6 +61,7 @@ from cluster.spec import Spec, SpecError, World, build
 from cluster.topology import Topology, derive
 from cluster.workloads import first_documents
 from protocol.v3.bgp import BGPPeer
+from protocol.v3.metadata import Resource
 
 if TYPE_CHECKING:
     from protocol.v3.loader import Loaded
