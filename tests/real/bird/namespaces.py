@@ -48,7 +48,7 @@ class Wire:
         _remove(name for name, pid in _all() if not _lives(pid) or pid == os.getpid())
         try:
             _batch(None, [f"netns add {name}" for name in (self._bridge, *self._namespaces.values())])
-            _batch(self._bridge, ["link add br0 type bridge", "link set br0 up"])
+            _batch(self._bridge, ["link add br0 type bridge mcast_snooping 0", "link set br0 up"])
             for index, name in enumerate(self._namespaces.values()):
                 _batch(
                     self._bridge,
