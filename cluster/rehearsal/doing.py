@@ -21,13 +21,12 @@ from cluster.api import patches
 from cluster.cleanup import Cleanup
 from cluster.rehearsal.stage import SessionView, Stage
 from cluster.scenario import model
-from cluster.scenario.form import is_name
-from cluster.scenario.model import ALL, Action, Names
+from cluster.scenario.model import Action, Names
+from cluster.scenario.names import UnknownName, pick
 from cluster.scenario.write import listed
 from cluster.writing import Writing
 from protocol.sync.errors import DatastoreError
 from protocol.sync.messages import Document
-from protocol.v3 import selector
 from protocol.v3.codec import encode
 from protocol.v3.metadata import Key
 from protocol.v3.validate import InvalidResource
@@ -40,32 +39,9 @@ SELDOM: Final = 1.0
 Problems = list[str]
 
 
-class UnknownName(ValueError):
-    """Nobody has the name, or the selector picks nobody; the text says which."""
-
-
 def members_of(names: Names, stage: Stage) -> list[str]:
-    """Who is meant now: Nodes, and Routers that are named; in the order of the names. Raises UnknownName."""
-    found: dict[str, None] = {}
-    known = {*stage.members()}
-    for name in names:
-        if name == ALL:
-            found |= dict.fromkeys(each["metadata"]["name"] for each in stage.store.list("Node"))
-        elif is_name(name):
-            if name not in known:
-                raise UnknownName(f"there is no node or router {name}")
-            found[name] = None
-        else:
-            matches = selector.parse(name).matches
-            picked = [
-                each["metadata"]["name"]
-                for each in stage.store.list("Node")
-                if matches(each["metadata"].get("labels") or {})
-            ]
-            if not picked:
-                raise UnknownName(f"no Node is selected by {name}")
-            found |= dict.fromkeys(picked)
-    return [*found]
+    """Who is meant now. Raises UnknownName."""
+    return pick(names, stage.members(), {each["metadata"]["name"]: each for each in stage.store.list("Node")})
 
 
 async def until(

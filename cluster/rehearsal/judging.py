@@ -15,10 +15,11 @@ import attrs
 
 from agents.dataplane.fib import FibRoute, RouteKind
 from cluster.judge import route_text
-from cluster.rehearsal.doing import UnknownName, members_of, until
+from cluster.rehearsal.doing import members_of, until
 from cluster.rehearsal.report import Finding
 from cluster.rehearsal.stage import SessionView, Stage
 from cluster.scenario import model
+from cluster.scenario.names import UnknownName
 from cluster.scenario.write import words
 from cluster.soundness import unsound
 from cluster.spec import addresses_of

@@ -42,7 +42,7 @@ async def play(
     wall: Callable[[], float],
     how: str,
     progress: Progress = lambda _: None,
-    moves: Moves = lambda: (0, 0),
+    moves: Moves | None = None,
     trouble: Sequence[str] = (),
 ) -> Report:
     """``stage`` has ``world`` and was started. ``trouble``: what did not work then. ``wall`` is Unix time."""
@@ -77,7 +77,7 @@ class _Player:
     stage: Stage
     doing: Doing
     progress: Progress
-    moves: Moves
+    moves: Moves | None
     judge: Judge = attrs.field(init=False)
     stuck: bool = False
     """A step has waited in vain."""
@@ -111,12 +111,12 @@ class _Player:
             text = f"waited {step.within:g} s for {waited}: {why}"
             return StepReport(name=name, began=began, ended=began, waited_for=waited, trouble=(text,))
         self.judge.step = self.stage.now()
-        up, moved = await self._up(), self.moves()
+        ends = await self._ends()
         done = [await self._do(action) for action in step.do]
         self.judge.done = self.last = self.stage.now()
         self.judge.problems = tuple(problem for each in done for problem in each.problems)
         findings = await self._look(step.expect)
-        after, moves = await self._up(), self.moves()
+        after = await self._ends()
         account = self.stage.account
         return StepReport(
             name=name,
@@ -126,7 +126,7 @@ class _Player:
             done=tuple(done),
             findings=findings,
             trouble=_not_allowed(self.judge.problems, step.expect),
-            sessions=Ends(before=up, after=after, ups=moves[0] - moved[0], downs=moves[1] - moved[1]),
+            sessions=_compared(ends, after),
             loss=None if account is None else account.report(self.stage.now(), self.judge.step),
         )
 
@@ -163,8 +163,22 @@ class _Player:
         asked = [clause for clause in clauses if not isinstance(clause, model.UnsettledAllowed)]
         return tuple([await self.judge.look(clause) for clause in asked])
 
-    async def _up(self) -> int:
-        return sum(each.state == "Established" for each in await self.stage.sessions())
+    async def _ends(self) -> _Ends:
+        up = sum(each.state == "Established" for each in await self.stage.sessions())
+        return _Ends(up, None if self.moves is None else self.moves())
+
+
+@attrs.frozen
+class _Ends:
+    up: int
+    moves: tuple[int, int] | None
+
+
+def _compared(before: _Ends, after: _Ends) -> Ends:
+    if before.moves is None or after.moves is None:
+        return Ends(before=before.up, after=after.up)
+    (ups, downs), (all_ups, all_downs) = before.moves, after.moves
+    return Ends(before=before.up, after=after.up, ups=all_ups - ups, downs=all_downs - downs)
 
 
 def _tolerates(clauses: Sequence[model.Clause]) -> bool:

@@ -7,14 +7,14 @@ Owns ``rehearse``: one ``trio.run`` with one seed, the world in a ``Virtual``, `
 A signal ends it between two events, whatever the clock says. The event log is always kept, at least as a digest: two runs of
 one scenario and seed are the same run when their digests are.
 
-Left out: the real clock (``live``); text (``cluster.cli.rehearse_output``).
+Left out: the real clock (``rehearse_live``); text (``cluster.cli.rehearse_output``).
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
@@ -30,12 +30,12 @@ from cluster.addressing import (
 )
 from cluster.datastore.memory import MemoryStore
 from cluster.rehearsal.clock import run_virtual
-from cluster.rehearsal.doing import members_of
 from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.play import Progress, play
 from cluster.rehearsal.report import Report
 from cluster.rehearsal.virtual import EPOCH, Virtual, timers_in_life
 from cluster.scenario.model import Scenario
+from cluster.scenario.names import UnknownName, off_of
 from cluster.scenario.world import world_of
 from cluster.spec import World
 from cluster.workloads import first_documents
@@ -74,12 +74,16 @@ def rehearse(
 
     Raises:
         SpecError: of a scenario that was not read but drawn, the cluster cannot be.
-        CannotRun: a port is taken.
+        CannotRun: a port is taken, or nobody can be powered off.
         Interrupted: by SIGINT or SIGTERM.
     """
     world = world_of(scenario)
     endpoints = None if bgp_port is None else _endpoints(world, bgp_port)
-    run = _Run(scenario, world, endpoints, EventLog(sink), progress)
+    try:
+        off = off_of(scenario, world)
+    except UnknownName as error:
+        raise CannotRun(str(error)) from None
+    run = _Run(scenario, world, off, endpoints, EventLog(sink), progress)
     began = time.monotonic()
     run_virtual(run.main, scenario.seed, [] if tick is None else [_Tick(tick)])
     run.log.flush()
@@ -110,6 +114,7 @@ class _Run:
 
     scenario: Scenario
     world: World
+    off: Sequence[str]
     endpoints: Endpoints | None
     log: EventLog
     progress: Progress
@@ -142,7 +147,7 @@ class _Run:
             fill=self._fill,
             reader=self._happened,
         )
-        for name in members_of(self.scenario.cluster.off, stage):
+        for name in self.off:
             await stage.power_off(name)
         problems = await stage.boot(self.scenario.cluster.pods_per_node)
         self.report = await play(

@@ -43,8 +43,8 @@ class Ends:
 
     before: int
     after: int
-    ups: int = 0
-    downs: int = 0
+    ups: int | None = None  # None: nobody has counted
+    downs: int | None = None
 
 
 @attrs.frozen(kw_only=True)
