@@ -27,6 +27,7 @@ _COMMANDS = {
     "filter": "cluster.cli.filter",
     "validate": "cluster.cli.validate",
     "get": "cluster.cli.get",
+    "plan": "cluster.cli.plan",
     "apply": "cluster.cli.apply",
     "create": "cluster.cli.apply",
     "replace": "cluster.cli.apply",

@@ -3,19 +3,22 @@
 The manifests are read and checked here, by the loader that ``up`` uses: what is wrong with them is said line by line, and
 then nothing is sent. What only the cluster can know (a pool that overlaps another, a filter that is not there) it says
 of each resource, and the others are written all the same. calicoctl's words, exit codes and order.
+
+``apply --plan`` tries it on a copy of the cluster first (``cli.plan``).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from cluster.api import names
+from cluster.api.rundir import Endpoint
 from cluster.cli import client
-from cluster.cli.client import Denied, Session
+from cluster.cli.client import Denied, Refused, Session
 from cluster.cli.words import Failed, Outcome, tell, tell_replaced
 
 RETRIES = 5
@@ -33,9 +36,11 @@ def files_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @files_option
+@click.option("--plan", "planned", is_flag=True, help="Show what it would do, and ask first.")
+@click.option("-y", "--yes", is_flag=True, help="With --plan: do not ask.")
 @client.namespace_option
 @client.name_option
-def apply(files: tuple[str, ...], namespace: str, name: str) -> None:
+def apply(files: tuple[str, ...], planned: bool, yes: bool, namespace: str, name: str) -> None:
     """Create what is not there, and replace what is.
 
     A resource that is there as the manifest says is left as it is.
@@ -44,8 +49,15 @@ def apply(files: tuple[str, ...], namespace: str, name: str) -> None:
     Examples:
       ./run apply -f pools.yaml
       ./run apply -f manifests/ -f - < more.yaml
+      ./run apply --plan -f mesh-off.yaml
     """
-    tell(_send_all(files, namespace, name, _apply), "apply", "applied")
+    if yes and not planned:
+        raise click.UsageError("--yes goes with --plan")
+    endpoint = client.find(name)
+    documents = read(files, namespace)
+    if planned:
+        _plan_first(endpoint, documents, ask=not yes)
+    tell(_send_all(endpoint, documents, _apply), "apply", "applied")
 
 
 @click.command()
@@ -69,7 +81,7 @@ def create(files: tuple[str, ...], skip_exists: bool, namespace: str, name: str)
             if not (skip_exists and error.reason == "AlreadyExists"):
                 raise
 
-    tell(_send_all(files, namespace, name, send), "create", "created")
+    tell(_send_all(client.find(name), read(files, namespace), send), "create", "created")
 
 
 @click.command()
@@ -83,7 +95,7 @@ def replace(files: tuple[str, ...], namespace: str, name: str) -> None:
     Examples:
       ./run replace -f pools.yaml
     """
-    tell_replaced(_send_all(files, namespace, name, _replace))
+    tell_replaced(_send_all(client.find(name), read(files, namespace), _replace))
 
 
 def read(files: tuple[str, ...], namespace: str) -> list[tuple[Document, str]]:
@@ -122,12 +134,11 @@ def path_of(document: Document) -> str:
 
 
 def _send_all(
-    files: tuple[str, ...], namespace: str, cluster: str, send: Callable[[Session, Document], None]
+    endpoint: Endpoint, documents: Iterable[tuple[Document, str]], send: Callable[[Session, Document], None]
 ) -> Outcome:
-    endpoint = client.find(cluster)
     outcome = Outcome()
     with Session(endpoint) as session:
-        for document, place in read(files, namespace):
+        for document, place in documents:
             outcome.of(document["kind"])
             try:
                 send(session, document)
@@ -136,6 +147,16 @@ def _send_all(
             else:
                 outcome.success()
     return outcome
+
+
+def _plan_first(endpoint: Endpoint, documents: Iterable[tuple[Document, str]], *, ask: bool) -> None:
+    """Raises Failed when the cluster would refuse it, Refused when somebody who is asked says no."""
+    from cluster.cli.plan import change_of, planned, show, state_of
+
+    found = planned(state_of(endpoint), change_of(documents))
+    show(found, "table")
+    if ask and not click.confirm("\nApply it?"):
+        raise Refused("nothing was applied")
 
 
 def _create(session: Session, document: Document) -> None:
