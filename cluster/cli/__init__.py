@@ -26,6 +26,7 @@ _COMMANDS = {
     "render": "cluster.cli.render",
     "filter": "cluster.cli.filter",
     "validate": "cluster.cli.validate",
+    "rehearse": "cluster.cli.rehearse",
     "get": "cluster.cli.get",
     "plan": "cluster.cli.plan",
     "apply": "cluster.cli.apply",
