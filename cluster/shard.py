@@ -31,14 +31,13 @@ import gc
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import attrs
 import trio
 
 from agents.confd.derive import Confd
-from agents.ipam.errors import IPAMError
+from agents.journal import Event
 from agents.node import Host, Node
 from agents.speaker import birdc
 from agents.speaker.birdc_control import Operator
@@ -51,12 +50,14 @@ from cluster.fibfeed import FibFeed, rows
 from cluster.judge import Judge
 from cluster.lives import Lives
 from cluster.memory import return_large_blocks
+from cluster.pods import Pods
 from cluster.rehearsal.weather import Weather
 from cluster.spec import addresses_of
 from cluster.views import event_rows, peer_rows, route_rows
 from cluster.workloads import pod_names
+from protocol.bgp.fsm import STATE_NAMES
 from protocol.prefix import IPV4, Address
-from protocol.sync.errors import AlreadyExists, DatastoreError, Invalid, NotFound
+from protocol.sync.errors import Invalid, NotFound
 from protocol.v3.lab import Router
 from protocol.v3.metadata import Key, Resource
 from protocol.v3.node import Node as NodeResource
@@ -65,9 +66,6 @@ PROGRESS_INTERVAL = 0.02
 """Seconds between two reports of the counts: short against what a person sees, long against what one costs."""
 
 HOSTED = frozenset({NodeResource.kind, Router.kind})
-
-IPAM_KINDS = ("IPPool", "IPReservation", "IPAMConfiguration")
-"""A change of one of them may give a pod an address that had none."""
 
 FIBS_INTERVAL = 0.05
 """Seconds between two batches of changes of the tables, when somebody wants them: they carry their times themselves."""
@@ -122,22 +120,25 @@ class Shard:
             confd=Confd(view, job.timers, job.env),
             wall=time.time,
             health=self._health,
+            reader=self._happened,
             seed=job.seed,
         )
         self._nodes = self._host.nodes
         self._hosted = dict.fromkeys(job.nodes)
-        self._hungry: dict[str, dict[str, str]] = {}
-        """Pods without an address by node, and why; "" while one is looked for."""
         self._started = False
         self._judge = Judge(self._hosted.keys(), self._nodes, self._host.routes)
+        self._ups = self._downs = 0
+        """Ends of sessions that came up, and went."""
         self._fibs = FibFeed(time.monotonic)
         self._reporting = trio.CancelScope()
         self._nursery: trio.Nursery
         self._lives: Lives
+        self._pods: Pods
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._pods = Pods(self._host, nursery)
             self._lives = Lives(self._host, nursery, self._fibs.made)
             nursery.start_soon(self._follow, nursery.cancel_scope)
             self._syncer.watch(self._hosted)
@@ -160,6 +161,10 @@ class Shard:
     def _health(self, name: str, reason: str) -> None:
         self._nursery.start_soon(self._syncer.report, "health", [name, reason])
 
+    def _happened(self, name: str, event: Event) -> None:
+        self._ups += event.reason == "SessionUp"
+        self._downs += event.reason == "SessionDown"
+
     def _changed(self, keys: list[Key]) -> None:
         self._host.changed(keys)
         for kind, _, name in keys:
@@ -167,11 +172,7 @@ class Shard:
                 self._weather.moved(name)
                 if self._resource(name) is None:
                     self._weather.removed(name)
-        if self._hungry:
-            everyone = any(kind in IPAM_KINDS for kind, _, _ in keys)
-            moved = {name for kind, _, name in keys if kind == "Node"}
-            for name in [name for name in self._hungry if everyone or name in moved]:
-                self._feed_again(name)
+        self._pods.changed(keys)
 
     # -- what the coordinator asks ------------------------------------------------------------------------------------
 
@@ -198,7 +199,7 @@ class Shard:
                 return None
             case "boot", [str(name)]:
                 await self._lives.start(name, bgp=self._started)
-                self._feed_again(name)
+                self._pods.feed_again(name)
                 return None
             case "stop", [str(name)]:
                 await self._lives.stop(name)
@@ -207,7 +208,8 @@ class Shard:
                 await self._power_off(name)
                 return None
             case "add_pods", [int(count), [*names]]:
-                return await self._add_pods(count, names)
+                fed = [name for name in names or self._nodes if name not in self._routers()]
+                return await self._pods.add({name: pod_names(name, count) for name in fed})
             case "judge", [int(revision), facts]:
                 return [self._judge.judge(revision, facts).to_wire(), self._progress().to_wire()]
             case "birdc", [str(name), int(family), str(command)]:
@@ -231,11 +233,13 @@ class Shard:
                 await self._report_fibs()
                 return None
             case "sessions", _:
-                return [row for node in self._nodes.values() for row in self._sessions(node)]
+                rows_of = map(self._sessions, self._nodes.values())
+                return [[row for rows in rows_of for row in rows], self._ups, self._downs]
             case "add_named_pods", [str(name), [*pods]]:
-                return await self._feed_all({name: pods})
+                return await self._pods.add({name: pods})
             case "delete_pods", [str(name), [*pods]]:
-                return await self._delete_pods(name, pods)
+                self._node(name)
+                return await self._pods.delete(name, pods)
             case "events", [*names]:
                 return [
                     row for name in names or self._nodes for row in event_rows(name, self._node(name).journal)
@@ -300,76 +304,16 @@ class Shard:
         if name in self._hosted:
             del self._hosted[name]
             await self._power_off(name)
-            self._hungry.pop(name, None)
+            self._pods.forget(name)
             self._syncer.watch(self._hosted)
 
     async def _power_off(self, name: str) -> None:
         await self._lives.power_off(name)
         self._fibs.gone(name)
 
-    # -- pods ---------------------------------------------------------------------------------------------------------
-
-    async def _add_pods(self, count: int, names: list[str]) -> list[str]:
-        """On these nodes, or on all. Returns what did not work, in words."""
-        fed = [name for name in names or self._nodes if name not in self._routers()]
-        return await self._feed_all({name: pod_names(name, count) for name in fed})
-
-    async def _feed_all(self, pods: Mapping[str, list[str]]) -> list[str]:
-        async with trio.open_nursery() as nursery:
-            for name, wanted in pods.items():
-                self._hungry.setdefault(name, {}).update(dict.fromkeys(wanted, ""))
-                nursery.start_soon(self._feed, name, wanted)
-        failures = [(name, *each) for name in pods for each in self._hungry.get(name, {}).items()]
-        return sorted(f"{name}: {pod}: {why}" for name, pod, why in failures if why)
-
-    async def _delete_pods(self, name: str, pods: list[list[str]]) -> int:
-        """``pods``: names with their namespaces. How many of them there were."""
-        node, deleted = self._node(name), 0
-        for pod, namespace in pods:
-            self._hungry.get(name, {}).pop(pod, None)
-            with suppress(NotFound):
-                await node.delete_pod(pod, namespace)
-                deleted += 1
-        return deleted
-
-    def _feed_again(self, name: str) -> None:
-        pods = self._hungry.get(name, {})
-        failed = [pod for pod, why in pods.items() if why]
-        if failed:
-            pods.update(dict.fromkeys(failed, ""))
-            self._nursery.start_soon(self._feed, name, failed)
-
-    async def _feed(self, name: str, pods: list[str]) -> None:
-        """One after the other."""
-        hungry = self._hungry.get(name, {})
-        for pod in pods:
-            hungry[pod] = await self._add_pod(name, pod)
-            if not hungry[pod]:
-                del hungry[pod]
-        if not hungry and self._hungry.get(name) is hungry:
-            del self._hungry[name]
-
-    async def _add_pod(self, name: str, pod: str) -> str:
-        """Why there is no address for it, or ""."""
-        while True:
-            tried = self._ipam_inputs()
-            try:
-                await self._node(name).add_pod(pod)
-            except AlreadyExists:
-                return ""
-            except (IPAMError, DatastoreError) as error:
-                if tried == self._ipam_inputs():
-                    return str(error)
-            else:
-                return ""
-
-    def _ipam_inputs(self) -> list[int]:
-        return [self._host.view.version(kind) for kind in IPAM_KINDS]
-
     def _notes(self, name: str) -> tuple[str, ...]:
-        notes = self._nodes[name].notes
-        hungry = [f"{pod}: {why}" for pod, why in self._hungry.get(name, {}).items() if why]
-        return (*notes, f"pods without an address: {len(hungry)}; {hungry[0]}") if hungry else notes
+        lacking = self._pods.note(name)
+        return (*self._nodes[name].notes, lacking) if lacking else self._nodes[name].notes
 
     def _routers(self) -> set[str]:
         return {name for _, _, name in self._host.view.all(Router.kind)}
@@ -388,12 +332,20 @@ class Shard:
             raise NotFound(f"BIRD is not running on {node.name}: {why}")
         return Inspector(speaker, now=trio.current_time(), wall=time.time())
 
-    def _sessions(self, node: Node) -> list[list[Any]]:
-        """Every end: the node, the stanza, the neighbour's address and family, the FSM's state, why it is not up."""
+    @staticmethod
+    def _sessions(node: Node) -> list[list[Any]]:
+        """Every end: the node, the stanza, the neighbour's address, the family, the FSM's state, why it is not up."""
         return [
-            [node.name, peer.name, peer.address, family, peer.bgp_state, peer.last_error]
-            for family in node.speakers
-            for peer in self._inspect(node, family).status().peers
+            [
+                node.name,
+                peer.config.name,
+                peer.address,
+                family,
+                STATE_NAMES[peer.session.state],
+                peer.session.last_error,
+            ]
+            for family, speaker in node.speakers.items()
+            for peer in speaker.peers.values()
         ]
 
     # -- changes of tables --------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from cluster.whatif.state import State
 
 if TYPE_CHECKING:
     from cluster.faults import Faults
+    from cluster.losswatch import LossWatch
 
 
 class NoSuchNode(LookupError):
@@ -44,6 +45,10 @@ class ClusterControl(Protocol):
 
     async def fault(self, action: str, nodes: Sequence[str]) -> None:
         """``Faults.act``, when the cluster has started."""
+
+    @property
+    def losses(self) -> LossWatch:
+        """What counts the losses, when it is asked to."""
 
     def request_down(self) -> None:
         """Begin to stop the cluster; returns at once."""

@@ -22,7 +22,7 @@ import trio
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cluster.api import faults, inspection, resources
+from cluster.api import faults, inspection, loss, resources
 from cluster.api.control import ClusterControl
 from cluster.api.errors import HANDLERS, status_response
 from cluster.api.rundir import RunFile
@@ -35,7 +35,12 @@ GRACEFUL = 0.2
 def create_app(control: ClusterControl, store: MemoryStore, token: str) -> ASGIApp:
     """The API of one cluster behind its token."""
     app = Starlette(
-        routes=[*inspection.routes(control), *faults.routes(control), *resources.routes(store)],
+        routes=[
+            *inspection.routes(control),
+            *faults.routes(control),
+            *loss.routes(control),
+            *resources.routes(store),
+        ],
         exception_handlers=HANDLERS,
     )
     app.router.redirect_slashes = False

@@ -87,7 +87,8 @@ class LateAccount(Account):
     # --- questions --------------------------------------------------------------------------------------------------
 
     def report(self, now: float, since: float | None = None) -> LossReport:
-        return super().report(min(now, self._until), since)
+        at = min(now, self._until)
+        return super().report(at, None if since is None else min(since, at))
 
     def failing(self, now: float) -> dict[tuple[str, str], str]:
         return super().failing(min(now, self._until))

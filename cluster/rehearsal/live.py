@@ -57,6 +57,7 @@ class Live:
         self._born = born
         self._touched = time.monotonic()
         """When something was last done here."""
+        self._ups = self._downs = 0
         self._routes = Routes()
         store.watch(self._written)
 
@@ -68,6 +69,7 @@ class Live:
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
+        await self._catch_up()
 
     def members(self) -> Sequence[str]:
         return sorted(
@@ -150,7 +152,12 @@ class Live:
             for document in self.store.list(kind)
             for address in addresses_of(decode(document)).values()
         }
-        rows: list[Any] = [row for rows in await self.coordinator.ask_all("sessions") for row in rows]
+        rows: list[Any] = []
+        self._ups = self._downs = 0
+        for some, ups, downs in await self.coordinator.ask_all("sessions"):
+            rows += some
+            self._ups += ups
+            self._downs += downs
         return [
             SessionView(
                 node=node,
@@ -164,6 +171,10 @@ class Live:
                 rows, key=lambda row: (row[0], row[3], row[1])
             )
         ]
+
+    def moves(self) -> tuple[int, int]:
+        """How many ends of sessions had come up, and had gone, when somebody last asked for ``sessions``."""
+        return self._ups, self._downs
 
     async def routes(self, name: str) -> Mapping[Prefix, FibRoute]:
         await self._hosted(name)

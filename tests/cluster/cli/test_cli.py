@@ -23,6 +23,7 @@ from cluster.api.server import serve
 from cluster.cli import client, down, main
 from cluster.datastore.memory import MemoryStore
 from cluster.faults import Faults
+from cluster.losswatch import LossWatch
 from cluster.views import ClusterStatus, EventRow, PeerRow, RouteRow
 from cluster.whatif.state import State
 from protocol.prefix import IPV4
@@ -78,6 +79,10 @@ class FakeControl:
 
     @property
     def faults(self) -> Faults:
+        raise NotImplementedError
+
+    @property
+    def losses(self) -> LossWatch:
         raise NotImplementedError
 
     async def fault(self, action: str, nodes: Sequence[str]) -> None:
