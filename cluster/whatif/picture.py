@@ -15,13 +15,15 @@ from cluster.datastore.memory import MemoryStore
 from cluster.rehearsal.stage import SessionView
 from cluster.rehearsal.virtual import Virtual
 from cluster.whatif.addresses import Ipam, ipam_of
-from protocol.prefix import Address, Prefix
+from protocol.prefix import Address, Prefix, parse_address
 from protocol.v3.codec import KINDS, decode
 from protocol.v3.lint import lint
 from protocol.v3.rules import format_path
 
 _IPAMS = ("BlockAffinity", "IPAMBlock", "IPAMHandle", "WorkloadEndpoint")
 """Kinds that nobody writes by hand: nothing is to be said about them."""
+_TUNNELS = ("ipv4VXLANTunnelAddr", "ipv6VXLANTunnelAddr")
+"""Where a gateway may be a node, besides its own addresses."""
 
 
 @attrs.frozen(kw_only=True)
@@ -40,10 +42,20 @@ async def take(virtual: Virtual) -> Picture:
     return Picture(
         sessions=tuple(await virtual.sessions()),
         tables={name: dict(await virtual.routes(name)) for name in virtual.members()},
-        names={address: name for name in virtual.members() for address in virtual.addresses(name)},
+        names=dict(_names(virtual)),
         ipam=ipam_of(virtual.store.list),
         problems=tuple(dict.fromkeys((*_remarks(virtual.store), *_notes(virtual)))),
     )
+
+
+def _names(virtual: Virtual) -> Iterator[tuple[Address, str]]:
+    for document in virtual.store.list("Node"):
+        for field in _TUNNELS:
+            if text := document["spec"].get(field):
+                yield parse_address(text), document["metadata"]["name"]
+    for name in virtual.members():
+        for address in virtual.addresses(name):
+            yield address, name
 
 
 def _remarks(store: MemoryStore) -> Iterator[str]:

@@ -37,12 +37,14 @@ MANY = 8
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """``settled``: seconds from the change to the last thing that moved. ``amiss``: what is not as the datastore asks for in the
+    """Nodes are routers too; ``come`` and ``gone`` have names. ``settled``: seconds from the change to the last thing that moved. ``amiss``: what is not as the datastore asks for in the
     end; ``unsettled``: prefixes that have no stable state, or several. ``amiss_before``: the same of the copy before the change.
     """
 
     cluster: str
     nodes: int
+    come: tuple[str, ...]
+    gone: tuple[str, ...]
     written: tuple[Written, ...]
     sessions: tuple[SessionChange, ...]
     routes: tuple[RouteChange, ...]
@@ -76,6 +78,8 @@ class Plan:
         return {
             "cluster": self.cluster,
             "nodes": self.nodes,
+            "nodesNew": [*self.come],
+            "nodesGone": [*self.gone],
             "loss": not self.harmless,
             "verdict": self.verdict,
             "change": [
@@ -98,6 +102,8 @@ def make_plan(cluster: str, trial: Trial) -> Plan:
     return Plan(
         cluster=cluster,
         nodes=len(before.tables),
+        come=tuple(name for name in after.tables if name not in before.tables),
+        gone=tuple(name for name in before.tables if name not in after.tables),
         written=trial.written,
         sessions=tuple(
             compare_sessions(
@@ -146,6 +152,7 @@ def _ends(view: SessionView) -> Ends:
 def plan_text(plan: Plan) -> str:
     sections: list[tuple[str, list[str]]] = [
         ("change", [*_written_lines(plan.written)]),
+        ("nodes", [*_node_lines(plan)]),
         ("sessions", [*session_lines(plan.sessions)]),
         ("routes", [*_route_lines(plan)]),
         ("pairs", [*pair_lines(plan.pairs)]),
@@ -154,7 +161,7 @@ def plan_text(plan: Plan) -> str:
         ("before", [f"the copy does not converge: {each}" for each in _some(plan.amiss_before)]),
         ("after", [*_some(plan.amiss), *(f"no stable state: {each}" for each in _some(plan.unsettled))]),
     ]
-    silent = {"warnings", "before", "after"}
+    silent = {"nodes", "warnings", "before", "after"}
     text = ""
     for title, lines in sections:
         for number, line in enumerate(lines or ([] if title in silent else ["no change"])):
@@ -170,6 +177,12 @@ def _written_lines(written: Iterable[Written]) -> Iterator[str]:
         done.setdefault(each.did, []).append(each.subject)
     for did, subjects in done.items():
         yield f"{listed(subjects)}: {did}"
+
+
+def _node_lines(plan: Plan) -> Iterator[str]:
+    for verb, names in (("new", plan.come), ("gone", plan.gone)):
+        if names:
+            yield f"{verb}: {listed(names)}"
 
 
 def _route_lines(plan: Plan) -> Iterator[str]:

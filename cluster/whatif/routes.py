@@ -58,10 +58,10 @@ def plain(route: FibRoute | None) -> str:
 
 
 def compare_routes(before: Tables, after: Tables) -> list[RouteChange]:
-    """In the order of prefixes, then of nodes. A node that is in one of them alone has, or had, no routes."""
+    """In the order of prefixes, then of nodes. A node that comes or goes has all of its table with it: nothing is said of those."""
     found: dict[tuple[Prefix, FibRoute | None, FibRoute | None], list[str]] = {}
-    for node in sorted({**before, **after}):
-        old, new = before.get(node, {}), after.get(node, {})
+    for node, old in sorted(before.items()):
+        new = after.get(node, old)
         if old == new:
             continue
         for prefix, route in old.items():
@@ -96,6 +96,8 @@ def route_lines(
     groups: dict[tuple[str, str, int], list[RouteChange]] = {}
     for change in changes:
         old, new = (_words(route, name_of, home.get(change.prefix, ())) for route in (change.old, change.new))
+        if old == new:  # the same node, at another address
+            old, new = plain(change.old), plain(change.new)
         groups.setdefault((old, new, len(change.nodes)), []).append(change)
     by_size = sorted(groups.items(), key=lambda item: -item[0][2] * len(item[1]))
     for (old, new, on), members in by_size[:MANY]:

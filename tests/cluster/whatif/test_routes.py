@@ -23,10 +23,9 @@ def name_of(address: Address) -> str:
 
 def test_entries_come_go_and_lead_elsewhere() -> None:
     before = {"x": {A: to(1), B: to(2)}, "y": {A: to(1)}, "gone": {B: BLACKHOLE}, "same": {A: to(1)}}
-    after = {"x": {A: to(3)}, "y": {A: to(3), B: UNREACHABLE}, "same": {A: to(1)}}
+    after = {"x": {A: to(3)}, "y": {A: to(3), B: UNREACHABLE}, "new": {B: BLACKHOLE}, "same": {A: to(1)}}
     assert compare_routes(before, after) == [
         RouteChange(prefix=A, nodes=("x", "y"), old=to(1), new=to(3)),
-        RouteChange(prefix=B, nodes=("gone",), old=BLACKHOLE, new=None),
         RouteChange(prefix=B, nodes=("x",), old=to(2), new=None),
         RouteChange(prefix=B, nodes=("y",), old=None, new=UNREACHABLE),
     ]
@@ -57,12 +56,16 @@ def test_what_happens_to_many_prefixes_alike_is_one_line() -> None:
     assert [*route_lines(moved, name_of, {})] == [
         "10.1.0.0/26: via node-2 -> via node-3, node-4 through tunl0, on node-1"
     ]
+    readdressed = compare_routes({"node-1": {A: to(2)}}, {"node-1": {A: to(3)}})
+    assert [*route_lines(readdressed, lambda address: "node-2", {A: {"node-2"}})] == [
+        "10.1.0.0/26: via 10.77.0.2 -> via 10.77.0.3, on node-1"
+    ]
 
 
 def test_only_the_greatest_changes_are_told() -> None:
     prefixes = [parse_prefix(f"10.{number}.0.0/16") for number in range(12)]
     old = {f"n{node}": {prefix: to(1) for prefix in prefixes[node:]} for node in range(12)}
-    lines = [*route_lines(compare_routes(old, {}), name_of, {})]
+    lines = [*route_lines(compare_routes(old, {name: {} for name in old}), name_of, {})]
     assert len(lines) == 9
     assert lines[0] == "10.11.0.0/16: via node-1 -> none, on n0, n1, n10 and 9 more"
     assert lines[-1] == "and other changes of 4 prefixes"
@@ -79,10 +82,8 @@ def test_changes_lead_from_one_picture_to_the_other(
     tables = {node: dict(table) for node, table in before.items()}
     for change in compare_routes(before, after):
         for node in change.nodes:
-            table = tables.setdefault(node, {})
+            table = tables[node]
             assert table.pop(change.prefix, None) == change.old
             if change.new is not None:
                 table[change.prefix] = change.new
-    assert {node: table for node, table in tables.items() if table} == {
-        node: table for node, table in after.items() if table
-    }
+    assert tables == {node: after.get(node, table) for node, table in before.items()}
