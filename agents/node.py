@@ -115,6 +115,7 @@ class Node:
         self.name = name
         self.host = host
         self.fib = Fib() if fib is None else fib
+        self._kernel_lives = fib is not None
         self.journal = Journal(host.wall, None if host.reader is None else partial(host.reader, name))
         self.speakers: dict[int, Speaker] = {}
         self.links: dict[int, Links] = {}
@@ -206,7 +207,7 @@ class Node:
         self, family: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         last = Address(b"")
-        self.fib.forget(family)  # what the BIRD before this one left
+        recovering = self._kernel_lives
         while True:
             self._changed[family] = trio.Event()
             self._felix()
@@ -214,6 +215,9 @@ class Node:
             wanted = config if config is not None and config.enabled else None
             if wanted is None:
                 self._is_up(family)  # what nobody asks for any more is not wrong either
+                if recovering:  # there is nobody to wait for
+                    recovering = False
+                    self.fib.forget(family)
             works = wanted is not None and self._listen(family, wanted)
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
@@ -225,7 +229,8 @@ class Node:
                 moved = f"from {format_address(last)} to {format_address(wanted.address)}"
                 self.journal.add([Event("AddressMoved", moved)])
             last = wanted.address
-            speaker, links = self._start_speaker(wanted), self.links[family]
+            speaker, links = self._start_speaker(wanted, recovering=recovering), self.links[family]
+            recovering = False
             try:
                 await agent.run(speaker, links, self.journal, partial(self._reconcile, speaker))
             finally:
@@ -250,7 +255,7 @@ class Node:
         self.links[family] = links
         return True
 
-    def _start_speaker(self, config: SpeakerConfig) -> Speaker:
+    def _start_speaker(self, config: SpeakerConfig, *, recovering: bool) -> Speaker:
         speaker = self.speakers[config.family] = Speaker(
             config,
             fib=self.fib,
@@ -258,6 +263,7 @@ class Node:
             codec=self.host.codec,
             rng=self._rng,
             now=trio.current_time(),
+            recovering=recovering,
         )
         self._dirty.add(config.family)
         self._bgp_started.discard(config.family)

@@ -159,6 +159,22 @@ class Fib:
             if self.watcher is not None:
                 self.watcher(fresh)
 
+    def replace(self, family: int, routes: Mapping[Prefix, FibRoute]) -> int:
+        """BIRD's kernel protocol has these of the family and no others; how many there were for other prefixes."""
+        gone = [
+            prefix
+            for prefix in self.routes
+            if prefix not in routes
+            and family_of(prefix) == family
+            and (prefix not in self._felix or prefix in self._hidden)
+        ]
+        if gone:
+            self._forget(gone)
+        for prefix, route in routes.items():
+            if (self._hidden if prefix in self._felix else self.routes).get(prefix) != route:
+                self.program((prefix,), route)
+        return len(gone)
+
     def forget(self, family: int) -> None:
         """The BIRD of this family is gone, and with it all that it programmed."""
         self._forget([prefix for prefix in self.routes if family_of(prefix) == family])

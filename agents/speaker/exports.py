@@ -4,6 +4,7 @@ Owns ``Exports``: the groups by their class, who is in which, and what each must
 joins when its session is up, because its class depends on what the OPENs agreed (add-path).
 
     came_up, went_down      one neighbour
+    hold, release           one that is up and told nothing yet (``recovery``)
     reconfigured            other filters, or another policy: the shortest way to what each neighbour should hold
     flush                   the Rib's changes, to all groups and out
 
@@ -52,6 +53,17 @@ class Exports:
         self._groups: dict[ExportClass, UpdateGroup] = {}
         self._classes: dict[object, ExportClass] = {}  # a mesh has a session for every node, and one class
         self._told_on: dict[tuple[int, bool, bool], bool] = {}
+        self._held: dict[Peer, None] = {}
+
+    def hold(self, peer: Peer) -> None:
+        """Its session is Established; others may hear what it tells, and it hears nothing itself until ``release``."""
+        self._held[peer] = None
+        peer.told_on = self._is_told_on(peer)
+
+    def release(self) -> None:
+        for peer in self._held:
+            self.came_up(peer)
+        self._held.clear()
 
     def came_up(self, peer: Peer) -> None:
         """Its session is Established."""
@@ -61,9 +73,10 @@ class Exports:
         group.joined(peer)
 
     def went_down(self, peer: Peer) -> None:
-        assert peer.group is not None
-        peer.group.left(peer)
-        peer.group = None
+        self._held.pop(peer, None)
+        if peer.group is not None:
+            peer.group.left(peer)
+            peer.group = None
 
     def reconfigured(self, policy: ExportPolicy | None, peers: Iterable[Peer]) -> None:
         """The policy, and the configurations of all neighbours whose sessions live on."""
@@ -169,7 +182,7 @@ class Exports:
     def _look_again(self, peers: Iterable[Peer]) -> None:
         """Those that are up, and those whose routes outlive their session."""
         self._told_on.clear()
-        for peer in {**dict.fromkeys(peers), **self._rib.peers}:
+        for peer in {**dict.fromkeys(peers), **self._held, **self._rib.peers}:
             peer.told_on = self._is_told_on(peer)
 
     def _is_told_on(self, peer: Peer) -> bool:

@@ -1,6 +1,7 @@
 """Loc-RIB to FIB: what BIRD's kernel protocol lets through, and by which way.
 
-Owns ``KernelExport``: the filter calico_kernel_programming (``bird.cfg``, and the fork's krt_tunnel) as a function of a
+Owns ``Kernel``, the protocol, which keeps the Fib in step; a BIRD that recovers (``recovery``) leaves it as it found it until
+``resume``. And ``KernelExport``: the filter calico_kernel_programming (``bird.cfg``, and the fork's krt_tunnel) as a function of a
 prefix and its best path:
 
 - services are announced and never in a kernel; routes of pools that Felix programs are Felix's;
@@ -17,11 +18,12 @@ Left out: the kernel's metrics (krt_metric), as BIRD has one route a prefix ther
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from agents.dataplane.fib import BLACKHOLE, TUNL0, UNREACHABLE, FibRoute, Routes, device
+from agents.dataplane.fib import BLACKHOLE, TUNL0, UNREACHABLE, Fib, FibRoute, Routes, device
 from agents.speaker.config import KernelPolicy, PoolRoutes
 from agents.speaker.decision import Path, RouteSource
+from agents.speaker.rib import Change
 from protocol.prefix import Prefix, contains, host_prefix
 
 MAX_MEMO = 1 << 17
@@ -42,6 +44,47 @@ _WAYS = {
     PoolRoutes.VXLAN: _Way.REJECT,
     PoolRoutes.FELIX: _Way.REJECT,
 }
+
+
+class Kernel:
+    """See the module. ``held``: it recovers."""
+
+    def __init__(
+        self, fib: Fib, family: int, policy: KernelPolicy | None, routes: Routes, *, held: bool
+    ) -> None:
+        self._fib = fib
+        self._family = family
+        self._routes = routes
+        self._held = held
+        self._export = KernelExport(policy, routes)
+
+    def route(self, prefix: Prefix, path: Path) -> FibRoute | None:
+        """What the kernel has, or will have, for a prefix whose best path this is."""
+        [(_, route)] = self._export.export((prefix,), path)
+        return route
+
+    def follow(self, changes: Iterable[Change]) -> None:
+        if self._held:
+            return
+        for prefixes, path in changes:
+            if path is None:
+                self._fib.program(prefixes, None)
+            else:
+                for found, route in self._export.export(prefixes, path):
+                    self._fib.program(found, route)
+
+    def set_policy(self, policy: KernelPolicy | None, best: Mapping[Prefix, Path]) -> None:
+        self._export = KernelExport(policy, self._routes)
+        if not self._held:
+            self.resume(best)
+
+    def resume(self, best: Mapping[Prefix, Path]) -> int:
+        """The whole Loc-RIB, and nothing else; how many routes of an earlier BIRD that were not in it are gone."""
+        self._held = False
+        found = ((prefix, self.route(prefix, path)) for prefix, path in best.items())
+        return self._fib.replace(
+            self._family, {prefix: route for prefix, route in found if route is not None}
+        )
 
 
 class KernelExport:

@@ -33,13 +33,21 @@ class Sessions:
         self._outputs: Outputs = ([], [])  # 150 octets less for every session of a mesh
         self._known: dict[object, tuple[SessionConfig, bytes]] = {}
 
-    def new(self, stanza: PeerConfig) -> Session:
+    def new(self, stanza: PeerConfig, *, recovering: bool = False) -> Session:
+        config, wire_open = self._of(stanza, recovering=recovering)
+        return Session(config, self._codec, self._rng, wire_open, self._outputs)
+
+    def wire_open(self, stanza: PeerConfig) -> bytes:
+        """The OPEN of a speaker that does not recover (any more)."""
+        return self._of(stanza, recovering=False)[1]
+
+    def _of(self, stanza: PeerConfig, *, recovering: bool) -> tuple[SessionConfig, bytes]:
         key = (
-            stanza.local_as, stanza.peer_as, stanza.passive, stanza.keepalive_time, stanza.restart_time,
+            stanza.local_as, stanza.peer_as, stanza.passive, stanza.keepalive_time, stanza.restart_time, recovering,
         )  # fmt: skip
         known = self._known.get(key)
         if known is None:
-            config = self._session_config(stanza)
+            config = self._session_config(stanza, recovering=recovering)
             wire_open = self._codec.encode(
                 Open(
                     asn=config.local_as,
@@ -49,16 +57,15 @@ class Sessions:
                 )
             )
             known = self._known[key] = config, wire_open
-        config, wire_open = known
-        return Session(config, self._codec, self._rng, wire_open, self._outputs)
+        return known
 
-    def _session_config(self, stanza: PeerConfig) -> SessionConfig:
+    def _session_config(self, stanza: PeerConfig, *, recovering: bool) -> SessionConfig:
         timers = self._config.timers
         return SessionConfig(
             local_as=stanza.local_as,
             peer_as=stanza.peer_as,
             identifier=self._config.router_id,
-            capabilities=self._capabilities(stanza),
+            capabilities=self._capabilities(stanza, recovering=recovering),
             passive=stanza.passive,
             hold_time=timers.hold,
             keepalive_time=timers.keepalive if stanza.keepalive_time is None else stanza.keepalive_time,
@@ -71,7 +78,7 @@ class Sessions:
             open_hold=timers.open_hold,
         )
 
-    def _capabilities(self, stanza: PeerConfig) -> Capabilities:
+    def _capabilities(self, stanza: PeerConfig, *, recovering: bool) -> Capabilities:
         family = self._config.family
         restart_time = DEFAULT_RESTART_TIME if stanza.restart_time is None else stanza.restart_time
         return Capabilities(
@@ -79,7 +86,9 @@ class Sessions:
             four_octet_as=stanza.local_as,
             add_path=((family, AddPath.BOTH),) if self._config.add_path else (),
             graceful_restart=GracefulRestart(
-                time=min(restart_time, MAX_RESTART_TIME), families=((family, False),)
+                restarting=recovering,
+                time=min(restart_time, MAX_RESTART_TIME),
+                families=((family, recovering),),
             ),
             long_lived=(),  # BIRD's default: aware
         )

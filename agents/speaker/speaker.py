@@ -19,6 +19,8 @@ Of several stanzas for one neighbour one has a session at a time (``turns``).
 Timers are one heap, with one live entry a session. It is looked at when it is due and put back at the session's real next
 deadline, so a message that moves the hold timer costs nothing; an entry that is not the session's ``call_at`` is void.
 
+A speaker that is made ``recovering`` takes over the Fib of the one before it (``recovery``).
+
 Left out: what becomes of a neighbour's routes while it restarts (``helper``).
 """
 
@@ -28,20 +30,21 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from agents.dataplane.fib import Fib, FibRoute, Routes
 from agents.journal import Event
 from agents.speaker.config import DEFAULT_PORT, PeerConfig, SpeakerConfig
-from agents.speaker.decision import Path, RouteSource
+from agents.speaker.decision import RouteSource
 from agents.speaker.effects import Effects
 from agents.speaker.exports import Exports
 from agents.speaker.helper import Helper, heard
-from agents.speaker.kernel import KernelExport
+from agents.speaker.kernel import Kernel
 from agents.speaker.links import Link, LinkChange, LinkEvent, LinkOptions, expectations
 from agents.speaker.own import OwnRoutes
 from agents.speaker.peer import Peer
 from agents.speaker.policy import ImportPolicies
+from agents.speaker.recovery import WAIT, Recovery
 from agents.speaker.rib import Rib
 from agents.speaker.sessions import Sessions
 from agents.speaker.turns import Turns
@@ -61,16 +64,23 @@ class Speaker:
     """See the module. One address family: ``config.family``."""
 
     def __init__(
-        self, config: SpeakerConfig, *, fib: Fib, routes: Routes, codec: Codec, rng: random.Random, now: float
+        self,
+        config: SpeakerConfig,
+        *,
+        fib: Fib,
+        routes: Routes,
+        codec: Codec,
+        rng: random.Random,
+        now: float,
+        recovering: bool = False,
     ) -> None:
         self.config = config
+        self.recovery = Recovery() if recovering else None
         self.peers: dict[str, Peer] = {}
         self.established = 0
         self.started = self.reconfigured = now
         self.strangers = 0
         """Connections from addresses that are nobody's."""
-        self._fib = fib
-        self._routes = routes
         self._codec = codec
         self._rng = rng
         self._running = False
@@ -85,7 +95,7 @@ class Speaker:
         self._learned: Mapping[Prefix, FibRoute] = {}
         self.rib = Rib(config.address, _normal_priority(config))
         self._helper = Helper(self.rib, rng, self._note)
-        self._kernel = KernelExport(config.kernel, routes)
+        self._kernel = Kernel(fib, config.family, config.kernel, routes, held=recovering)
         self._become(config)
         self._set_peers(config, now)
         self._set_local_routes()
@@ -95,6 +105,10 @@ class Speaker:
     def start(self, now: float) -> None:
         """Begin to dial and to accept."""
         self._running = True
+        if self.recovery is not None:
+            locks = self._turns.leaders()
+            self.recovery.begin(self.peers.values(), locks, now)
+            self._note(Event("Recovery", f"{len(locks)} neighbours are waited for, {WAIT:.0f} s at most"))
         for peer in self.peers.values():
             self._start_peer(peer, now)
         early, self._early = self._early, []
@@ -118,9 +132,7 @@ class Speaker:
             self.rib.set_normal_priority(_normal_priority(config))
         self._set_local_routes()
         if config.kernel != old.kernel:
-            self._kernel = KernelExport(config.kernel, self._routes)
-            for prefix, path in self.rib.best.items():
-                self._program((prefix,), path)
+            self._kernel.set_policy(config.kernel, self.rib.best)
         self._flush(now)
 
     def set_kernel(self, routes: Mapping[Prefix, FibRoute], now: float) -> None:
@@ -203,7 +215,7 @@ class Speaker:
                     session.connection_failed(link.error, now)
                     self._after(session, now)
                 elif what is LinkChange.TRUSTED:
-                    session.rest(now)
+                    self._rest(session, now)
                 elif what is LinkChange.DOUBTED:
                     session.doubt(now)
                     self._after(session, now)
@@ -229,7 +241,11 @@ class Speaker:
         """When ``handle`` must be called at the latest; ``-inf`` when a neighbour can be told more at once."""
         if self._exports.has_room():
             return -math.inf
-        return min(self._timers[0][0] if self._timers else math.inf, self._helper.next_timer())
+        timers = self._timers
+        while timers and timers[0][0] != timers[0][2].call_at:
+            heapq.heappop(timers)
+        until = self.recovery.until if self.recovery is not None else math.inf
+        return min(timers[0][0] if timers else math.inf, self._helper.next_timer(), until)
 
     def waits_for(self, peer: Peer) -> Peer | None:
         """Who has the session with its neighbour instead of it."""
@@ -239,10 +255,7 @@ class Speaker:
     def to_kernel(self, prefix: Prefix) -> FibRoute | None:
         """What BIRD's kernel protocol programs for a prefix."""
         path = self.rib.best.get(prefix)
-        if path is None:
-            return None
-        [(_, route)] = self._kernel.export((prefix,), path)
-        return route
+        return None if path is None else self._kernel.route(prefix, path)
 
     def take_effects(self) -> Effects:
         effects, self._effects = self._effects, Effects()
@@ -266,7 +279,9 @@ class Speaker:
                     self._set_filters(peer, stanza, now)
         for name, stanza in stanzas.items():
             if name not in self.peers:
-                peer = Peer(stanza, self._sessions.new(stanza), self._imports.of(stanza), now)
+                recovering = self.recovery is not None and not self._running
+                session = self._sessions.new(stanza, recovering=recovering)
+                peer = Peer(stanza, session, self._imports.of(stanza), now)
                 peer.session.owner = peer
                 self.peers[name] = peer
                 self._enter(peer, now, config.timers.connect_delay if name in waited else 0.0)
@@ -290,7 +305,7 @@ class Speaker:
             if session is not None:
                 session.stop(why, now)
                 self._after(session, now)
-        self._helper.given_up(peer)
+        self._given_up(peer)
 
     def _enter(self, peer: Peer, now: float, delay: float = 0.0) -> None:
         """It takes its turn: with a session, or behind who comes first by name."""
@@ -330,7 +345,8 @@ class Speaker:
             self._retire(peer.rival, now)
         if session.state is not State.ACTIVE:
             # We are dialling, or have dialled: two connections, one too many (RFC 4271 6.8).
-            session = peer.rival = self._sessions.new(peer.config)
+            recovering = self.recovery is not None and self.recovery.has(peer)
+            session = peer.rival = self._sessions.new(peer.config, recovering=recovering)
             session.owner = peer
             session.wait(now)
         link.session = session
@@ -382,7 +398,7 @@ class Speaker:
                 session.owner = None
                 peer.promote_rival()
             elif session.state is State.IDLE:
-                self._helper.given_up(peer)
+                self._given_up(peer)
         elif event is Signal.OPENED:
             loser = peer.loser(session, self.config.router_id)
             if loser is not None:
@@ -418,9 +434,18 @@ class Speaker:
         peer.since = now
         self.established += 1
         if session.link is not None and session.link.vouched:
-            session.rest(now)
-        self._exports.came_up(peer)
+            self._rest(session, now)
+        if self.recovery is not None and self.recovery.holds(peer, session.peer_open):
+            self._exports.hold(peer)
+        else:
+            self._exports.came_up(peer)
         self._effects.came_up.append(peer.config.name)
+
+    def _rest(self, session: Session, now: float) -> None:
+        """Nobody has to be woken for a session that is vouched for: its entry is void."""
+        session.rest(now)
+        if session.next_timer() == math.inf:
+            session.call_at = math.inf
 
     def _retire(self, session: Session, now: float) -> None:
         """The other connection is Established: this one is no more."""
@@ -444,6 +469,13 @@ class Speaker:
             peer.restart = None
             self.rib.forget(peer)
 
+    def _given_up(self, peer: Peer) -> None:
+        """Its session ended with a word, and so do restarts, its own and ours."""
+        self._helper.given_up(peer)
+        if self.recovery is not None and self.recovery.has(peer):
+            self.recovery.given_up(peer)
+            peer.session.wire_open = self._sessions.wire_open(peer.config)
+
     # --- routes -----------------------------------------------------------------------------------------------------
 
     def _learn(self, peer: Peer, update: Update) -> None:
@@ -452,8 +484,10 @@ class Speaker:
         path_id = update.path_id
         if peer.restart is not None:
             heard(peer.restart, path_id, update.withdrawn + update.nlri)
-        if not update.withdrawn and not update.nlri:
+        if not update.withdrawn and not update.nlri:  # End-of-RIB
             self._helper.complete(peer)
+            if self.recovery is not None:
+                self.recovery.complete(peer)
         if update.withdrawn:
             peer.withdraws_received += len(update.withdrawn)
             self.rib.withdraw(peer, update.withdrawn, path_id)
@@ -492,20 +526,25 @@ class Speaker:
         self._effects.send(peer.link, data)
         peer.session.sent_update(self._now)
 
-    def _program(self, prefixes: Sequence[Prefix], path: Path) -> None:
-        for found, route in self._kernel.export(prefixes, path):
-            self._fib.program(found, route)
-
     def _flush(self, now: float) -> None:
         """Decide once: the Loc-RIB's changes go to the kernel and to every update group, then out."""
         self._now = now
         changes = self.rib.take_changes()
-        for prefixes, path in changes:
-            if path is None:
-                self._fib.program(prefixes, None)
-            else:
-                self._program(prefixes, path)
+        self._kernel.follow(changes)
+        if self.recovery is not None and self.recovery.is_over(now):
+            self._recovered(self.recovery)
         self._exports.flush(changes)
+
+    def _recovered(self, recovery: Recovery) -> None:
+        self.recovery = None
+        for peer in self.peers.values():
+            for session in (peer.session, peer.rival):
+                if session is not None:
+                    session.wire_open = self._sessions.wire_open(peer.config)
+        stale = self._kernel.resume(self.rib.best)
+        self._exports.release()
+        missing = "".join(f", without {peer.config.name}" for peer in recovery.locks)
+        self._note(Event("RecoveryOver", f"{stale} stale routes are taken out of the kernel{missing}"))
 
 
 def _identity(config: SpeakerConfig) -> tuple[object, ...]:

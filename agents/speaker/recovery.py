@@ -1,0 +1,72 @@
+"""A BIRD that starts on a kernel that has outlived it: ``bird -R`` (RFC 4724 4.1, the restarting speaker).
+
+Owns ``Recovery``, which says how long it lasts and who waits for its end. While it lasts
+
+- the kernel keeps the routes that the BIRD before this one programmed, and they are right as long as neighbours believe so;
+- every OPEN says that this speaker has restarted and that its forwarding state is preserved (the R and F bits);
+- a neighbour that is up, and does not recover itself, is told nothing (``Exports.hold``).
+
+Each neighbour holds a lock, and gives it up when it has told everything (End-of-RIB), when it recovers itself, when it knows
+nothing of graceful restarts, or when its session ends with a word. The last lock ends the recovery, and so does ``wait``: a
+neighbour that does not come holds everybody up for 240 s, as in life. Then the kernel gets what is right, and the neighbours
+all that there is.
+
+Left out: what the neighbours do meanwhile (``helper``), what is done at the end (``speaker``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import attrs
+
+from agents.speaker.peer import Peer
+from protocol.bgp.messages import Open
+
+WAIT = 240.0
+"""BIRD's ``graceful restart wait``, which Calico leaves as it is."""
+
+
+@attrs.define
+class Recovery:
+    """See the module."""
+
+    until: float = math.inf
+    locks: dict[Peer, None] = attrs.field(factory=dict)
+    _members: dict[Peer, None] = attrs.field(factory=dict)
+    """The neighbours of the configuration that it began with; BIRD's ``gr_recovery``."""
+    _begun: bool = False
+
+    def begin(self, members: Iterable[Peer], locks: Iterable[Peer], now: float) -> None:
+        """``locks``: those that may have a session now, and do not wait for another stanza's."""
+        self._members = dict.fromkeys(members)
+        self.locks = dict.fromkeys(locks)
+        self.until = now + WAIT
+        self._begun = True
+
+    def has(self, peer: Peer) -> bool:
+        """Whether its sessions say that this speaker has restarted."""
+        return peer in self._members
+
+    def holds(self, peer: Peer, opened: Open) -> bool:
+        """Its session is Established: whether it is told nothing until the end."""
+        offered = opened.capabilities.graceful_restart
+        if peer not in self._members:
+            return False
+        if offered is None or offered.restarting:
+            self.locks.pop(peer, None)
+            return False
+        return True
+
+    def complete(self, peer: Peer) -> None:
+        """End-of-RIB."""
+        self.locks.pop(peer, None)
+
+    def given_up(self, peer: Peer) -> None:
+        """Its session ended with a word: the next one has nothing of all this."""
+        self.locks.pop(peer, None)
+        self._members.pop(peer, None)
+
+    def is_over(self, now: float) -> bool:
+        return self._begun and (not self.locks or self.until <= now)
