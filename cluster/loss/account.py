@@ -64,6 +64,7 @@ class Account:
         number, bit = self._at(now, name)
         if not self._members & bit:
             self._members |= bit
+            self._classes.forget(number)
             self._alive()
             self._hops |= bit
             self._concern_all()
@@ -85,7 +86,6 @@ class Account:
         self._hops |= bit
         self._classes.reroute(self._ground.set_addresses(number, ()))
         self._ground.program(number, self._ground.table(number), {})
-        self._classes.forget(number)
         self._concern_all()
 
     def set_pods(self, now: float, name: str, addresses: Iterable[Address]) -> None:
@@ -182,7 +182,7 @@ class Account:
         self._links = {}
         changed = self._classes.settle()
         if self._now == self._start:
-            self._classes.all_seen()
+            self._classes.all_seen(self._members)
         for number in self._concerned:
             changed[number] = -1
         self._concerned = {}

@@ -60,15 +60,13 @@ class Classes:
         self._of[number] = wanted
 
     def grow(self) -> None:
-        """There is another node. What it has not reached yet it has never reached."""
-        bit = 1 << (len(self._ground.names) - 1)
+        """There are more nodes."""
         for kind, walk in self._walks.items():
             walk.grow()
-            walk.seen &= ~bit
             self._waiting[kind] = walk
 
     def forget(self, number: int) -> None:
-        """The node is gone: should it come back it is a new one."""
+        """The node is a new one: it has never reached anybody."""
         for walk in self._walks.values():
             walk.seen &= ~(1 << number)
 
@@ -77,9 +75,9 @@ class Classes:
             walk.reroute(routes)
             self._waiting[kind] = walk
 
-    def all_seen(self) -> None:
+    def all_seen(self, numbers: int) -> None:
         for walk in self._walks.values():
-            walk.seen = (1 << len(self._ground.names)) - 1
+            walk.seen |= numbers
 
     # --- an instant -------------------------------------------------------------------------------------------------
 

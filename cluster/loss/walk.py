@@ -33,7 +33,7 @@ _ENDS = {RouteKind.BLACKHOLE: Reason.BLACKHOLE, RouteKind.UNREACHABLE: Reason.UN
 
 
 class Walk:
-    """``ok`` are the nodes that reach the pods, ``why`` says what it is for each of the others, ``seen`` are those that have ever
+    """``ok`` are the nodes that reach the pods, ``why`` says what it is for each of the others (and what it was), ``seen`` are those that have ever
     reached them.
     """
 
@@ -99,6 +99,7 @@ class Walk:
 
     def doubt(self, hops: int, links: dict[int, int]) -> None:
         """Power of these nodes, or whether there are these links, is not what it was."""
+        self._waiting |= hops
         for hop, users in self._users.items():
             if hops >> hop & 1:
                 self._waiting |= users
@@ -151,9 +152,6 @@ class Walk:
         self.seen |= ok
         changed = before ^ ok
         failing = affected & ~ok
-        why = self.why
-        for number in bits(affected & ok & ~before):
-            why.pop(number, None)
         if failing:
             changed |= self._explain(failing)
         return changed
