@@ -15,6 +15,7 @@ import click
 from cluster.cli.up_output import counted
 from cluster.loss.report import LossReport
 from cluster.rehearsal.report import Ends, Finding, Report, StepReport
+from cluster.scenario.write import span
 
 _INDENT = " " * 12
 MANY_PROBLEMS = 5
@@ -97,12 +98,13 @@ def _lost(loss: LossReport | None) -> Iterator[str]:
         worst = loss.pairs[0]
         yield (
             f"{counted(len(loss.pairs), 'pair')} lost traffic, {worst.source} to {worst.destination} "
-            f"for {worst.seconds:.2f} s"
+            f"for {span(worst.seconds)}"
         )
 
 
 def _finding(finding: Finding) -> str:
-    return f"{_INDENT}{_mark(finding.ok)}  {finding.text}: {finding.found}"
+    found = f" — {finding.found}" if finding.found else ""
+    return f"{_INDENT}{_mark(finding.ok)}  {finding.text}{found}"
 
 
 def _mark(ok: bool) -> str:

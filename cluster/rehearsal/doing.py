@@ -23,7 +23,7 @@ from cluster.rehearsal.stage import SessionView, Stage
 from cluster.scenario import model
 from cluster.scenario.model import Action, Names
 from cluster.scenario.names import UnknownName, pick
-from cluster.scenario.write import listed
+from cluster.scenario.write import listed, span
 from cluster.writing import Writing
 from protocol.sync.errors import DatastoreError
 from protocol.sync.messages import Document
@@ -197,7 +197,7 @@ class Doing:
                 lacking = up - established(await self.stage.sessions(), window)
                 which = sorted(f"{node} with {peer}" for node, peer, _ in lacking)
                 problems.append(
-                    f"{restart.within:g} s after the restart there is no session of {listed(which)}"
+                    f"{span(restart.within)} after the restart there is no session of {listed(which)}"
                 )
                 return
 

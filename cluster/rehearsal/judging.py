@@ -20,7 +20,7 @@ from cluster.rehearsal.report import Finding
 from cluster.rehearsal.stage import SessionView, Stage
 from cluster.scenario import model
 from cluster.scenario.names import UnknownName
-from cluster.scenario.write import words
+from cluster.scenario.write import span, words
 from cluster.soundness import unsound
 from cluster.spec import addresses_of
 from protocol.prefix import Address, format_address, parse_prefix
@@ -71,7 +71,7 @@ class Judge:
                 return await self._until_right(clause.within, lambda: self._sessions(clause))
             case model.SoundIpam():
                 wrong = unsound(self.stage.store.list)
-                return _Verdict(not wrong, _some(wrong) or "it is")
+                return _Verdict(not wrong, _some(wrong))
             case model.Refused(text=text):
                 found = [problem for problem in self.problems if text in problem]
                 return _Verdict(bool(found), _some(found or self.problems) or "nothing was refused")
@@ -101,11 +101,11 @@ class Judge:
     async def converged(self, within: float) -> _Verdict:
         settled = await self.stage.settle(within)
         if settled.differences:
-            return _Verdict(False, f"not after {within:g} s: {_some(settled.differences)}")
+            return _Verdict(False, f"not after {span(within)}: {_some(settled.differences)}")
         if settled.unsettled and not self.tolerant:
             return _Verdict(False, f"no one stable state: {_some(settled.unsettled)}")
         taken = settled.at - self.done
-        return _Verdict(True, f"after {taken:.2f} s" if taken >= 0.005 else "at once")
+        return _Verdict(True, f"after {span(taken)}" if taken > 0 else "at once")
 
     def _loss(self, clause: model.Loss) -> _Verdict:
         account = self.stage.account
@@ -120,8 +120,8 @@ class Judge:
         worst = loss.pairs[0]
         return _Verdict(
             ok,
-            f"{len(loss.pairs):,} {'pair' if len(loss.pairs) == 1 else 'pairs'} lost {loss.total:.2f} s together, "
-            f"{worst.source} to {worst.destination} {worst.seconds:.2f} s",
+            f"{len(loss.pairs):,} {'pair' if len(loss.pairs) == 1 else 'pairs'} lost {span(loss.total)} together, "
+            f"{worst.source} to {worst.destination} {span(worst.seconds)}",
         )
 
     # --- routes -----------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Judge:
                 route = table.get(parse_prefix(prefix))
                 if route is not None:
                     wrong.append(f"{name} has {prefix} {route_text(route)}")
-        return _Verdict(not wrong, _some(wrong) or "so it is")
+        return _Verdict(not wrong, _some(wrong))
 
     def _addresses(self) -> dict[str, tuple[Address, ...]]:
         return {
@@ -175,11 +175,13 @@ class Judge:
         states = Counter(each.state for each in ends)
         found = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "there are none"
         if clause.count is not None:
-            return _Verdict(states[clause.state] == clause.count, found)
+            ok = states[clause.state] == clause.count
+            return _Verdict(ok, "" if ok else found)
         others = [each for each in ends if each.state != clause.state]
         if others:
             found += f": {_some([_end(each) for each in others])}"
-        return _Verdict(bool(ends) and not others, found)
+        ok = bool(ends) and not others
+        return _Verdict(ok, "" if ok else found)
 
     def _is_peer(self, view: SessionView, peer: str) -> bool:
         if peer in (view.neighbour, view.peer):

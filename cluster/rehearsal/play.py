@@ -22,7 +22,7 @@ from cluster.rehearsal.report import Done, Ends, Finding, Report, StepReport
 from cluster.rehearsal.stage import Stage
 from cluster.scenario import model
 from cluster.scenario.model import PATIENCE, Scenario
-from cluster.scenario.write import words
+from cluster.scenario.write import span, words
 from cluster.spec import World
 
 START = "the start"
@@ -108,7 +108,7 @@ class _Player:
         waited = " and ".join(map(words, step.when))
         if why:
             self.stuck = True
-            text = f"waited {step.within:g} s for {waited}: {why}"
+            text = f"waited {span(step.within)} for {waited}: {why}"
             return StepReport(name=name, began=began, ended=began, waited_for=waited, trouble=(text,))
         self.judge.step = self.stage.now()
         ends = await self._ends()

@@ -104,8 +104,8 @@ class Report:
         found = []
         for step in (self.start, *self.steps):
             found += [f"{step.name}: {each}" for each in step.trouble]
-            found += [f"{step.name}: {each.text}: {each.found}" for each in step.findings if not each.ok]
-        return found + [f"at the end: {each.text}: {each.found}" for each in self.end if not each.ok]
+            found += [f"{step.name}: {each.text} — {each.found}" for each in step.findings if not each.ok]
+        return found + [f"at the end: {each.text} — {each.found}" for each in self.end if not each.ok]
 
     def to_json(self) -> dict[str, Any]:
         document = attrs.asdict(self, value_serializer=lambda _, field, value: _plain(value))

@@ -1,7 +1,7 @@
 """``Scenario`` values to the text of a scenario file, which says all that there is to say: no other file is needed.
 
 Owns ``write`` (``parse(write(scenario)).scenario == scenario``) and ``words`` (an action, a condition or a clause in a line, for
-reports). Left out of the file is what would be so anyway.
+reports; ``span`` is a time in them). Left out of the file is what would be so anyway.
 """
 
 from __future__ import annotations
@@ -190,6 +190,13 @@ def _clause(clause: model.Clause) -> Any:
 MANY: Final = 4
 
 
+def span(seconds: float) -> str:
+    """``90 s``, ``1.87 s``, ``0.5 ms``: as exact as anybody needs it."""
+    if seconds < 0.1:
+        return f"{round(seconds * 1000, 1):g} ms" if seconds else "0 s"
+    return f"{seconds:,.0f} s" if seconds >= 1000 else f"{round(seconds, 2):g} s"
+
+
 def words(value: model.Action | model.Clause | model.Condition) -> str:
     """As it is called in reports; a condition exactly as it stands in a file."""
     match value:
@@ -212,16 +219,16 @@ def words(value: model.Action | model.Clause | model.Condition) -> str:
         case model.DeletePods(names=names, count=count):
             return f"delete {count} {'pod' if count == 1 else 'pods'} of {listed(names)}"
         case model.Restart(names=names, window=window, down=down):
-            return f"restart {listed(names)}, {window} at a time, down for {down:g} s"
+            return f"restart {listed(names)}, {window} at a time, down for {span(down)}"
         case model.Partition(one=one, other=other):
             return f"cut {listed(one)} from {listed(other)}"
         case model.Heal(one=one, other=other):
             return f"heal {listed(one)} and {listed(other)}" if one or other else "heal all"
         case model.Flap(one=left, other=right, down=down, every=every, times=times):
-            often = f", {times} times, every {every:g} s" if times > 1 else ""
-            return f"cut the link {left} – {right} for {down:g} s{often}"
+            often = f", {times} times, every {span(every)}" if times > 1 else ""
+            return f"cut the link {left} – {right} for {span(down)}{often}"
         case model.Wait(seconds=seconds):
-            return f"wait {seconds:g} s"
+            return f"wait {span(seconds)}"
         case model.Stop() | model.Start() | model.PowerOff() | model.Freeze() | model.Thaw():
             return f"{_VERBS[type(value)].replace('-', ' ')} {listed(value.names)}"
         case _:
@@ -231,13 +238,13 @@ def words(value: model.Action | model.Clause | model.Condition) -> str:
 def _clause_words(clause: model.Clause) -> str:
     match clause:
         case model.Converged(within=within):
-            return f"converged within {within:g} s"
+            return f"converged within {span(within)}"
         case model.Loss(pair=pair, total=total, since=since):
             limits = []
             if pair is not None:
-                limits.append(f"no pair loses more than {pair:g} s")
+                limits.append(f"no pair loses more than {span(pair)}")
             if total is not None:
-                limits.append(f"all pairs together lose at most {total:g} s")
+                limits.append(f"all pairs together lose at most {span(total)}")
             return f"{' and '.join(limits)}{' in this step' if since == 'step' else ''}"
         case model.Routes(names=names, present=present, absent=absent):
             parts = []
