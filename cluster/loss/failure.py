@@ -9,7 +9,7 @@ Left out: how it is found (``walk``).
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from protocol.prefix import Address, Prefix, format_address, format_prefix
 
@@ -48,21 +48,39 @@ def words(why: Why, names: Sequence[str]) -> str:
     return f"{at} has {what} as {reason.value}"
 
 
-def cause(why: Why, names: Sequence[str]) -> str:
+def _cause(why: Why, names: Sequence[str]) -> str:
     """What many failures have in common: ``"node-9 is off"``."""
-    reason, number, prefix, gateway, others = why
-    what = format_prefix(prefix)
+    reason, _, prefix, gateway, others = why
     if reason is Reason.NO_ROUTE:
-        return f"no route to {what}"
-    if reason is Reason.LOOP:
-        return f"{what} goes round: {_loop(others, names)}"
+        return f"no route to {format_prefix(prefix)}"
     if reason is Reason.DEAD_HOP:
         return f"{names[others[0]]} is off"
     if reason is Reason.CUT_LINK:
-        return f"nothing gets from {names[number]} to {names[others[0]]}"
+        return "links are cut"
     if reason is Reason.STRANGER:
         return f"nobody has {format_address(gateway)}"
     return words(why, names)
+
+
+class Common:
+    """The causes of all failures of a report. Where a node lacks many routes that is one cause, and where many nodes lack one that
+    is one too: of each failure the one that explains more.
+    """
+
+    def __init__(self, whys: Iterable[Why], names: Sequence[str]) -> None:
+        self._names = names
+        self._nodes: dict[int, int] = {}
+        self._prefixes: dict[Prefix, int] = {}
+        for reason, number, prefix, _, _ in whys:
+            if reason is Reason.NO_ROUTE:
+                self._nodes[number] = self._nodes.get(number, 0) + 1
+                self._prefixes[prefix] = self._prefixes.get(prefix, 0) + 1
+
+    def of(self, why: Why) -> str:
+        reason, number, prefix, _, _ = why
+        if reason is Reason.NO_ROUTE and self._nodes[number] > self._prefixes[prefix]:
+            return f"{self._names[number]} lacks routes"
+        return _cause(why, self._names)
 
 
 def _loop(members: Sequence[int], names: Sequence[str]) -> str:

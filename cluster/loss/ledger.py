@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cluster.loss.failure import Why, cause, words
+from cluster.loss.failure import Common, Why, words
 from cluster.loss.report import CauseLoss, Interval, LossReport, Moment, PairLoss
 
 _Entry = tuple[int, int, float, float, Why, bool]  # destination, source, from, until, why, new
@@ -72,15 +72,14 @@ class Ledger:
             # What has not arrived by now is lost, however new it is.
             entries += [(destination, source, at, now, why, False) for source, (at, why, _) in pairs.items()]
         new = 0.0
-        found: dict[tuple[int, int], list[Interval]] = {}
-        for destination, source, begin, end, why, was_new in entries:
-            begin = max(begin, start)  # noqa: PLW2901 - what was before the window is not its business
-            if begin >= end:
-                continue
-            if was_new:
+        lost: list[tuple[tuple[int, int], float, float, Why]] = []
+        for destination, source, begun, end, why, was_new in entries:
+            begin = max(begun, start)
+            if begin < end and was_new:
                 new += end - begin
-                continue
-            found.setdefault((source, destination), []).append(self._interval(begin, end, why))
+            elif begin < end:
+                lost.append(((source, destination), begin, end, why))
+        found = self._intervals(lost)
         timeline = self._timeline(start, now)
         pairs_lost = [self._pair(pair, intervals) for pair, intervals in found.items()]
         pairs_lost.sort(key=lambda each: (-each.seconds, each.source, each.destination))
@@ -97,11 +96,21 @@ class Ledger:
             powerless=self._powerless(start, now),
         )
 
-    def _interval(self, start: float, end: float, why: Why) -> Interval:
-        names = self._names
-        return Interval(
-            start=start, end=end, reason=why[0].value, cause=cause(why, names), why=words(why, names)
-        )
+    def _intervals(
+        self, lost: Sequence[tuple[tuple[int, int], float, float, Why]]
+    ) -> dict[tuple[int, int], list[Interval]]:
+        common = Common((why for _, _, _, why in lost), self._names)
+        said: dict[Why, tuple[str, str, str]] = {}
+        found: dict[tuple[int, int], list[Interval]] = {}
+        for pair, start, end, why in lost:
+            known = said.get(why)
+            if known is None:
+                known = said[why] = why[0].value, common.of(why), words(why, self._names)
+            reason, cause, text = known
+            found.setdefault(pair, []).append(
+                Interval(start=start, end=end, reason=reason, cause=cause, why=text)
+            )
+        return found
 
     def _pair(self, pair: tuple[int, int], intervals: list[Interval]) -> PairLoss:
         source, destination = pair

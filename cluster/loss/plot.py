@@ -82,11 +82,10 @@ def _curve(axes: Axes, loss: LossReport) -> None:
             step="post",
             linewidth=0,
         )
-        axes.legend(loc="upper right", frameon=False, ncols=min(4, len(reasons)))
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=len(reasons))
     axes.set_ylabel("pairs lost")
     axes.set_xlim(loss.start, max(loss.end, loss.start + 1e-9))
     axes.set_ylim(bottom=0)
-    axes.margins(y=0.2)
 
 
 def _steps(loss: LossReport, reasons: Sequence[str]) -> tuple[list[float], list[list[int]]]:
@@ -125,4 +124,9 @@ def _bars(axes: Axes, loss: LossReport, rows: Sequence[PairLoss]) -> None:
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     more = len(loss.pairs) - len(rows)
-    axes.set_xlabel("seconds" + (f"; {more:,} more pairs are not shown" if more > 0 else ""))
+    notes = ["seconds"]
+    if loss.powerless:
+        notes.append("grey: an end has no power")
+    if more > 0:
+        notes.append(f"{more:,} more pairs are not shown")
+    axes.set_xlabel("; ".join(notes))

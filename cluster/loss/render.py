@@ -51,11 +51,7 @@ def _powerless(loss: LossReport) -> str:
 
 def _causes(loss: LossReport, limit: int) -> list[str]:
     rows = [
-        (
-            seconds(each.seconds),
-            f"{each.pairs:,} {'pair' if each.pairs == 1 else 'pairs'}",
-            f"{each.reason}: {each.cause}",
-        )
+        (seconds(each.seconds), f"{each.pairs:,} {'pair' if each.pairs == 1 else 'pairs'}", each.cause)
         for each in loss.causes[:limit]
     ]
     return [*_table(rows), *_more(len(loss.causes) - limit, "cause", "causes")]
