@@ -131,12 +131,11 @@ class Account:
         """What was lost until now, from the start or from ``since``. The account goes on."""
         self._settle_until(now)
         self._settle()
-        everybody = self._sources & self._ground.alive
-        counted = sum(
-            (everybody & ~(1 << number)).bit_count()
-            for number in self._classes.destinations()
-            if self._ground.alive >> number & 1
-        )
+        for number, sources in self._new.items():
+            for source in bits(sources):
+                self._ledger.note(self._now, number, source, self._why(number, source, True), True)
+        alive = self._ground.alive
+        counted = _pairs(self._sources & alive, self._classes.destinations & alive)
         return self._ledger.report(self._now, since, counted)
 
     def failing(self, now: float) -> dict[tuple[str, str], str]:
@@ -145,7 +144,7 @@ class Account:
         self._settle()
         names = self._ground.names
         found: dict[tuple[str, str], str] = {}
-        for number in self._classes.destinations():
+        for number in bits(self._classes.destinations):
             for mask, new in ((self._lost.get(number, 0), False), (self._new.get(number, 0), True)):
                 for source in bits(mask):
                     found[names[source], names[number]] = words(self._why(number, source, new), names)
@@ -204,7 +203,8 @@ class Account:
         self._lost[destination], self._new[destination] = lost, new
         self._lost_pairs += lost.bit_count() - was_lost.bit_count()
         self._new_pairs += new.bit_count() - was_new.bit_count()
-        for source in bits((lost ^ was_lost) | (new ^ was_new) | (changed & failing)):
+        # Why what is new has not been reached is asked at the end.
+        for source in bits((lost ^ was_lost) | (new ^ was_new) | (changed & lost)):
             is_new = bool(new >> source & 1)
             why = self._why(destination, source, is_new) if failing >> source & 1 else None
             self._ledger.note(self._now, destination, source, why, is_new)
@@ -221,19 +221,15 @@ class Account:
     def _off_pairs(self) -> int:
         if not self._powerless:
             return 0
-        sources, destinations = self._sources, 0
-        for number in self._classes.destinations():
-            destinations |= 1 << number
-        destinations &= self._members
-        return _pairs(sources, destinations) - _pairs(
-            sources & self._ground.alive, destinations & self._ground.alive
-        )
+        alive, sources = self._ground.alive, self._sources
+        destinations = self._classes.destinations & self._members
+        return _pairs(sources, destinations) - _pairs(sources & alive, destinations & alive)
 
     def _alive(self) -> None:
         self._ground.alive = self._members & ~self._powerless
 
     def _concern_all(self) -> None:
-        self._concerned.update(dict.fromkeys(self._classes.destinations()))
+        self._concerned.update(dict.fromkeys(bits(self._classes.destinations)))
 
 
 def _pairs(sources: int, destinations: int) -> int:

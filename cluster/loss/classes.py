@@ -22,6 +22,8 @@ class Classes:
     """See the module."""
 
     def __init__(self, ground: Ground) -> None:
+        self.destinations = 0
+        """Nodes with pods."""
         self._ground = ground
         self._pods: dict[Prefix, dict[int, Walk | None]] = {}
         self._of: dict[int, dict[Prefix, None]] = {}
@@ -36,10 +38,6 @@ class Classes:
     def of(self, destination: int) -> Iterable[Walk]:
         """In an order that does not depend on the past."""
         return self._by_node.get(destination, ())
-
-    def destinations(self) -> Iterable[int]:
-        """Nodes with pods."""
-        return self._by_node
 
     # --- facts ------------------------------------------------------------------------------------------------------
 
@@ -152,6 +150,7 @@ class Classes:
                 self._by_prefix.setdefault(prefix, {})[kind] = walk
             walks = self._by_node.setdefault(number, [])
             walks.append(walk)
+            self.destinations |= 1 << number
             walks.sort(key=_order)
             self._waiting[kind] = walk
         walk.pods[host] = None
@@ -185,6 +184,7 @@ class Classes:
         walks.remove(walk)
         if not walks:
             del self._by_node[walk.destination]
+            self.destinations &= ~(1 << walk.destination)
 
 
 def _order(walk: Walk) -> tuple[object, ...]:

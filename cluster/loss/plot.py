@@ -9,6 +9,7 @@ SVG files.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,18 +38,23 @@ class CannotPlot(Exception):
     """In words for people: what is missing, or wrong with the file's name."""
 
 
-def plot(loss: LossReport, path: str | Path, *, title: str = "") -> None:
-    """Raises CannotPlot, and OSError when the file cannot be written."""
-    try:
-        import matplotlib as mpl  # noqa: PLC0415  # an extra, and 0.5 s
-        from matplotlib.figure import Figure  # noqa: PLC0415  # the same
-    except ImportError:
+def check(path: str | Path) -> None:
+    """Whether ``plot`` can draw there, asked before the work is done. Raises CannotPlot."""
+    if importlib.util.find_spec("matplotlib") is None:
         raise CannotPlot(
             "pictures are drawn by matplotlib, which is not installed: pip install 'tortie[plot]'"
-        ) from None
-    kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in ("svg", "png", "pdf"):
+        )
+    if Path(path).suffix.lower() not in (".svg", ".png", ".pdf"):
         raise CannotPlot(f"{path}: a picture is .svg, .png or .pdf")
+
+
+def plot(loss: LossReport, path: str | Path, *, title: str = "") -> None:
+    """Raises CannotPlot, and OSError when the file cannot be written."""
+    check(path)
+    import matplotlib as mpl  # noqa: PLC0415  # an extra, and 0.5 s
+    from matplotlib.figure import Figure  # noqa: PLC0415  # the same
+
+    kind = Path(path).suffix.lower().removeprefix(".")
     rows = loss.pairs[:WORST]
     with mpl.rc_context(
         {"svg.hashsalt": "tortie", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
