@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
@@ -63,6 +63,7 @@ def rehearse(
     sink: Callable[[str], object] | None = None,
     progress: Progress = lambda _: None,
     tick: Callable[[float], object] | None = None,
+    afterwards: Callable[[Virtual], Awaitable[None]] | None = None,
 ) -> Report:
     """Play it, and say what came of it.
 
@@ -71,6 +72,7 @@ def rehearse(
         sink: gets the event log, piece by piece.
         progress: is told what comes next.
         tick: is called with the virtual time whenever it may be another: often.
+        afterwards: has the stage when all is done, before it is taken down.
 
     Raises:
         SpecError: of a scenario that was not read but drawn, the cluster cannot be.
@@ -118,6 +120,7 @@ class _Run:
     endpoints: Endpoints | None
     log: EventLog
     progress: Progress
+    afterwards: Callable[[Virtual], Awaitable[None]] | None = None
     report: Report | None = None
     signal_number: int = 0
     ups: int = 0
@@ -160,6 +163,8 @@ class _Run:
             moves=lambda: (self.ups, self.downs),
             trouble=problems,
         )
+        if self.afterwards is not None:
+            await self.afterwards(stage)
 
     def _fill(self, store: MemoryStore) -> None:
         for document in first_documents(self.world, self.scenario.cluster.blocks_per_node, now=EPOCH):

@@ -317,6 +317,8 @@ class Virtual:
 
     async def delete_pods(self, name: str, count: int) -> int:
         self._check(name)
+        if name not in self.host.nodes or name in self.weather.frozen:
+            return 0  # there is nobody to do it
         found = sorted(self.view.of_node(WorkloadEndpoint.kind, name).items())[:count]
         for (_, namespace, _), endpoint in found:
             assert isinstance(endpoint, WorkloadEndpoint)
