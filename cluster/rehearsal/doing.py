@@ -183,7 +183,7 @@ class Doing:
         names = members_of(restart.names, self.stage)
         for first in range(0, len(names), restart.window):
             window = names[first : first + restart.window]
-            up = established(await self.stage.sessions(), window)
+            up = established(await self.stage.sessions(window))
             for name in window:
                 await self.stage.stop(name)
             await self.stage.sleep(restart.down)
@@ -191,10 +191,10 @@ class Doing:
                 await self.stage.start(name)
 
             async def again(up: frozenset[End] = up, window: Sequence[str] = window) -> bool:
-                return up <= established(await self.stage.sessions(), window)
+                return up <= established(await self.stage.sessions(window))
 
             if not await until(self.stage, restart.within, again):
-                lacking = up - established(await self.stage.sessions(), window)
+                lacking = up - established(await self.stage.sessions(window))
                 which = sorted(f"{node} with {peer}" for node, peer, _ in lacking)
                 problems.append(
                     f"{span(restart.within)} after the restart there is no session of {listed(which)}"
@@ -206,12 +206,9 @@ End = tuple[str, str, int]
 """Of a session: whose, with whom, the family."""
 
 
-def established(sessions: Iterable[SessionView], names: Iterable[str]) -> frozenset[End]:
-    wanted = {*names}
+def established(sessions: Iterable[SessionView]) -> frozenset[End]:
     return frozenset(
-        (each.node, each.neighbour, each.family)
-        for each in sessions
-        if each.state == "Established" and each.node in wanted
+        (each.node, each.neighbour, each.family) for each in sessions if each.state == "Established"
     )
 
 

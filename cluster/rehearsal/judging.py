@@ -89,8 +89,8 @@ class Judge:
             nonlocal found
             views = [
                 each
-                for each in await self.stage.sessions()
-                if each.node == condition.node and self._is_peer(each, condition.peer)
+                for each in await self.stage.sessions([condition.node])
+                if self._is_peer(each, condition.peer)
             ]
             found = _some([_end(each) for each in views]) or "there is no such session"
             so = bool(views) and all(each.state == condition.state for each in views)
@@ -166,11 +166,10 @@ class Judge:
     # --- sessions ---------------------------------------------------------------------------------------------------
 
     async def _sessions(self, clause: model.Sessions) -> _Verdict:
-        names = {*members_of(clause.names, self.stage)}
         ends = [
             each
-            for each in await self.stage.sessions()
-            if each.node in names and (not clause.peer or self._is_peer(each, clause.peer))
+            for each in await self.stage.sessions(members_of(clause.names, self.stage))
+            if not clause.peer or self._is_peer(each, clause.peer)
         ]
         states = Counter(each.state for each in ends)
         found = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "there are none"

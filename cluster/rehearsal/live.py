@@ -145,7 +145,7 @@ class Live:
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
-    async def sessions(self) -> Sequence[SessionView]:
+    async def sessions(self, of: Collection[str] | None = None) -> Sequence[SessionView]:
         names = {
             address: document["metadata"]["name"]
             for kind in (Router.kind, Node.kind)
@@ -170,6 +170,7 @@ class Live:
             for node, peer, address, family, state, error in sorted(
                 rows, key=lambda row: (row[0], row[3], row[1])
             )
+            if of is None or node in of
         ]
 
     def moves(self) -> tuple[int, int]:

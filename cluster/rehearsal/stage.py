@@ -18,7 +18,7 @@ Left out: when (``cluster.scenario``), and what is made of it (``report``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -91,7 +91,8 @@ class Stage(Protocol):
     async def delete_pods(self, name: str, count: int) -> int:
         """The first ones by name; how many there were to delete."""
 
-    async def sessions(self) -> Sequence[SessionView]: ...
+    async def sessions(self, of: Collection[str] | None = None) -> Sequence[SessionView]:
+        """Of these nodes and routers; of all."""
 
     async def routes(self, name: str) -> Mapping[Prefix, FibRoute]:
         """The FIB; empty when the machine is off."""

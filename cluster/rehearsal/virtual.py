@@ -342,7 +342,7 @@ class Virtual:
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
-    async def sessions(self) -> Sequence[SessionView]:
+    async def sessions(self, of: Collection[str] | None = None) -> Sequence[SessionView]:
         names = {address: name for name in self.members() for address in self.addresses(name)}
         return [
             SessionView(
@@ -353,7 +353,7 @@ class Virtual:
                 state=STATE_NAMES[peer.session.state],
                 error=peer.session.last_error,
             )
-            for name in sorted(self.host.nodes)
+            for name in sorted(self.host.nodes if of is None else self.host.nodes.keys() & {*of})
             for family, speaker in sorted(self.host.nodes[name].speakers.items())
             for peer in speaker.peers.values()
         ]
