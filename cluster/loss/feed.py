@@ -1,21 +1,18 @@
-"""What an account is told: resources by the datastore, tables by those who have them.
+"""What an account is told by the datastore: which nodes there are, their addresses, and their pods.
 
-Owns ``follow`` (Nodes, Routers and WorkloadEndpoints of a store, as they change) and ``watch`` (one Fib of this process). Power and
-cuts are nobody's resources: whoever makes them tells.
+Owns ``follow``: Nodes, Routers and WorkloadEndpoints of a store, now and as they change. Tables, power and cuts are nobody's
+resources: whoever has or makes them tells.
 
 An endpoint without an interface is nowhere yet, and is no pod to reach.
-
-Left out: tables in other processes, which come as batches (``Account.set_routes``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from agents.dataplane.fib import Fib
 from cluster.datastore.memory import Change, MemoryStore
 from cluster.loss.account import Account
-from protocol.prefix import Address, Prefix, network_address, parse_address, parse_prefix
+from protocol.prefix import Address, network_address, parse_address, parse_prefix
 from protocol.sync.messages import Document, key_of
 from protocol.v3.lab import Router
 from protocol.v3.metadata import Key
@@ -66,16 +63,6 @@ def follow(account: Account, store: MemoryStore, clock: Clock) -> Callable[[], N
     for node in pods:
         tell(node)
     return store.watch(changed)
-
-
-def watch(account: Account, name: str, fib: Fib, clock: Clock) -> None:
-    """The node's table is this one from now on: tell all of it, and what changes in it."""
-
-    def changed(prefixes: Iterable[Prefix]) -> None:
-        account.set_routes(clock(), name, prefixes, fib.routes)
-
-    account.set_table(clock(), name, fib.routes)
-    fib.watcher = changed
 
 
 def _node_addresses(spec: Document) -> list[Address]:
