@@ -4,6 +4,7 @@
     churn, change              what one change of routes, of a filter takes in a converged mesh
     derive                     the configurations of all nodes, without any session
     floor                      the same connections and messages over bare sockets
+    attack                     coverage-guided fuzzing of the decoder, a session, a speaker: findings, and how much was tried
     differential               no figures: whether real BIRD 1.6, given the same manifests, knows the same routes
 
 With ``--against bird`` every run of tortie is followed by one of real BIRD daemons, so that both meet the same
@@ -17,11 +18,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bench import bird, tortie
+from bench.attack import attack as run_attack
+from bench.attack import replay
 from bench.derive import derive as run_derive
 from bench.differential import run as run_differential
 from bench.floor import floor as run_floor
@@ -171,6 +175,39 @@ def differential(examples: int, seed: int) -> None:
         sys.exit(2)
     click.echo(f"{examples} clusters, seed {seed}: {'no difference' if same else 'stopped'}")
     sys.exit(0 if same else 1)
+
+
+@main.command()
+@click.option("--seconds", type=click.IntRange(1), default=60, show_default=True, help="For each target.")
+@click.option("--seed", type=click.IntRange(1), default=1, show_default=True, help="Of what is tried.")
+@click.option(
+    "--to", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where findings are kept."
+)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def attack(seconds: int, seed: int, to: Path, files: tuple[Path, ...]) -> None:
+    """Random, mutated and truncated neighbours: the frame decoder, a session, a speaker, each fuzzed by what it covers.
+
+    With FILES these findings are tried again. Needs atheris. Exit code 1: something was found.
+    """
+    try:
+        for file in files:
+            replay(file)
+            click.echo(f"{file}: nothing wrong")
+        if files:
+            return
+        to.mkdir(parents=True, exist_ok=True)
+        found = 0
+        for each in run_attack(seconds, seed):
+            if each.finding is None:
+                click.echo(f"{each.target}: {each.runs:,} inputs, {each.branches} branches, nothing found")
+                continue
+            found += 1
+            (to / each.name).write_bytes(each.finding)
+            click.echo(f"{each.target}: FOUND\n{each.why}\nagain: ./run bench attack {to / each.name}")
+    except BenchError as error:
+        click.echo(error, err=True)
+        sys.exit(2)
+    sys.exit(1 if found else 0)
 
 
 def tortie_up(case: Case) -> list[Run]:
