@@ -70,8 +70,15 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
     read = _read(sources)
     if read is None:
         return 2
-    if options["plot"] and len(read) != 1:
-        raise click.UsageError(f"--plot draws one scenario, and there are {len(read)}")
+    if options["plot"]:
+        from cluster.loss.plot import CannotPlot, check
+
+        if len(read) != 1:
+            raise click.UsageError(f"--plot draws one scenario, and there are {len(read)}")
+        try:
+            check(options["plot"])
+        except CannotPlot as error:
+            raise click.UsageError(f"--plot: {error}") from None
     for each in read:
         for warning in each.warnings:
             click.echo(f"warning: {warning}", err=True)
@@ -174,7 +181,7 @@ def _write_files(reports: list[Report], options: dict[str, Any]) -> None:
     if options["plot"] and reports[0].loss is not None:
         from cluster.loss.plot import plot
 
-        plot(reports[0].loss, options["plot"])
+        plot(reports[0].loss, options["plot"], title=reports[0].scenario)
 
 
 class _Events:

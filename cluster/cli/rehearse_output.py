@@ -3,7 +3,7 @@
     when     what was done and what came of it
     ok/FAIL  what was expected, and what was found
 
-Pure functions; ``cli.rehearse`` prints them. Left out: the account of what was lost (``cluster.loss.render``).
+Pure functions; ``cli.rehearse`` prints them. The account of what was lost is ``cluster.loss.render``'s.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Iterator, Sequence
 import click
 
 from cluster.cli.up_output import counted
+from cluster.loss import render
 from cluster.loss.report import LossReport
 from cluster.rehearsal.report import Ends, Finding, Report, StepReport
 from cluster.scenario.write import span
 
 _INDENT = " " * 12
 MANY_PROBLEMS = 5
+WORST = 5
+"""Pairs, and causes, that are told."""
 
 
 def moment(seconds: float) -> str:
@@ -47,6 +50,9 @@ def lines(report: Report) -> Iterator[str]:
     if report.end:
         yield _at(report.ended, "at the end")
         yield from map(_finding, report.end)
+    if report.loss is not None:
+        yield ""
+        yield from (f"  {line}".rstrip() for line in render.lines(report.loss, worst=WORST))
 
 
 def _at(seconds: float, what: str) -> str:

@@ -23,7 +23,7 @@ from cluster.scenario.names import UnknownName
 from cluster.scenario.write import span, words
 from cluster.soundness import unsound
 from cluster.spec import addresses_of
-from protocol.prefix import Address, format_address, parse_prefix
+from protocol.prefix import Address, format_address, parse_address, parse_prefix
 from protocol.v3.codec import decode
 
 SHOWN = 3
@@ -84,13 +84,14 @@ class Judge:
             verdict = await self.converged(within)
             return "" if verdict.ok else verdict.found
         found = ""
+        peer = self._peer(condition.peer)
 
         async def holds() -> bool:
             nonlocal found
             views = [
                 each
                 for each in await self.stage.sessions([condition.node])
-                if self._is_peer(each, condition.peer)
+                if peer in (each.neighbour, each.peer)
             ]
             found = _some([_end(each) for each in views]) or "there is no such session"
             so = bool(views) and all(each.state == condition.state for each in views)
@@ -166,10 +167,11 @@ class Judge:
     # --- sessions ---------------------------------------------------------------------------------------------------
 
     async def _sessions(self, clause: model.Sessions) -> _Verdict:
+        peer = self._peer(clause.peer)
         ends = [
             each
             for each in await self.stage.sessions(members_of(clause.names, self.stage))
-            if not clause.peer or self._is_peer(each, clause.peer)
+            if not peer or peer in (each.neighbour, each.peer)
         ]
         states = Counter(each.state for each in ends)
         found = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "there are none"
@@ -182,10 +184,13 @@ class Judge:
         ok = bool(ends) and not others
         return _Verdict(ok, "" if ok else found)
 
-    def _is_peer(self, view: SessionView, peer: str) -> bool:
-        if peer in (view.neighbour, view.peer):
-            return True
-        return any(format_address(each) == peer for each in self._addresses().get(view.neighbour, ()))
+    def _peer(self, peer: str) -> str:
+        """Who has it, when it is an address of somebody here."""
+        try:
+            address = parse_address(peer)
+        except ValueError:
+            return peer
+        return next((name for name, own in self._addresses().items() if address in own), peer)
 
 
 def _goes(route: FibRoute, via: model.Names, addresses: Mapping[str, tuple[Address, ...]]) -> bool:

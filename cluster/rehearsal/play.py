@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from cluster.loss.report import LossReport
 from cluster.rehearsal.doing import Doing
 from cluster.rehearsal.judging import Judge
 from cluster.rehearsal.report import Done, Ends, Finding, Report, StepReport
@@ -54,7 +55,6 @@ async def play(
         for number, step in enumerate(scenario.steps, 1):
             steps.append(await player.step(step, number))
     end = await player.end() if start.ok else ()
-    account = stage.account
     return Report(
         scenario=scenario.name,
         description=scenario.description,
@@ -67,7 +67,7 @@ async def play(
         start=start,
         steps=tuple(steps),
         end=end,
-        loss=None if account is None else account.report(stage.now(), player.judge.start),
+        loss=player.loss(player.judge.start),
     )
 
 
@@ -117,7 +117,6 @@ class _Player:
         self.judge.problems = tuple(problem for each in done for problem in each.problems)
         findings = await self._look(step.expect)
         after = await self._ends()
-        account = self.stage.account
         return StepReport(
             name=name,
             began=began,
@@ -127,12 +126,17 @@ class _Player:
             findings=findings,
             trouble=_not_allowed(self.judge.problems, step.expect),
             sessions=_compared(ends, after),
-            loss=None if account is None else account.report(self.stage.now(), self.judge.step),
+            loss=self.loss(self.judge.step),
         )
 
     async def end(self) -> tuple[Finding, ...]:
         self.progress("the end")
         return await self._look(self.scenario.expect)
+
+    def loss(self, since: float) -> LossReport | None:
+        """What was lost since then, until now."""
+        account = self.stage.account
+        return None if account is None else account.report(self.stage.now(), since).since(self.judge.start)
 
     async def _moment(self, step: model.Step) -> str:
         """Wait for it; why it never came."""
