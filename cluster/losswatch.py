@@ -83,10 +83,11 @@ class LossWatch:
 
         if self.account is not None:
             raise Conflict("somebody counts losses already; one count at a time")
-        self._origin = self._clock() if origin is None else origin
-        self._lease, self._asked = lease, self._clock()
+        now = self._clock()
+        self._origin = now if origin is None else origin
+        self._lease, self._asked = lease, now
         self._begun.clear()
-        start = self._start = self.now()
+        start = self._start = now - self._origin
         account = self.account = LateAccount(start, self._shards())
         self._off = dict.fromkeys([*self._dead(), *self._faults.names_of(State.OFF)])
         for name in self._off:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "ip": "cluster.cli.inspect",
     "down": "cluster.cli.down",
     "fault": "cluster.cli.fault",
+    "loss": "cluster.cli.loss",
     "render": "cluster.cli.render",
     "filter": "cluster.cli.filter",
     "validate": "cluster.cli.validate",
