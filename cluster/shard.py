@@ -45,6 +45,7 @@ from agents.speaker.config import Timers
 from agents.speaker.inspect import Inspector
 from agents.speaker.tcp import TcpNetwork
 from agents.syncer import Syncer, View
+from cluster.census import census
 from cluster.convergence import Progress
 from cluster.fibfeed import FibFeed, rows
 from cluster.judge import Judge
@@ -246,6 +247,8 @@ class Shard:
                 ]
             case "notes", _:
                 return {name: notes for name in self._nodes if (notes := self._notes(name))}
+            case "census", _:
+                return census().to_wire()
             case "unmet", _:
                 return [name for name, node in self._nodes.items() if node.unmet]
         raise Invalid(f"no such call: {method[:40]} with these parameters")
