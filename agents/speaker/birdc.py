@@ -26,6 +26,7 @@ from agents.speaker import birdc_route as route
 from agents.speaker.birdc_control import Control, change
 from agents.speaker.birdc_reply import Line, Refusal, format_since, syntax_error
 from agents.speaker.birdc_route import BUILT_IN, Routes
+from agents.speaker.recovery import WAIT
 from agents.speaker.status import BgpStatus, RouteStatus, SpeakerStatus
 from protocol.prefix import format_address
 
@@ -103,7 +104,18 @@ def _show_status(status: SpeakerStatus) -> list[Line]:
         Line(reply.UPTIME, f"Current server time is {date(status.now)}"),
         Line(reply.UPTIME, f"Last reboot on {date(status.started)}"),
         Line(reply.UPTIME, f"Last reconfiguration on {date(status.reconfigured)}"),
+        *(Line(reply.RECOVERY, text) for text in _recovery(status)),
         Line(reply.STATUS_END, "Daemon is up and running"),
+    ]
+
+
+def _recovery(status: SpeakerStatus) -> list[str]:
+    if status.recovery_left is None:
+        return []
+    return [
+        "Graceful restart recovery in progress",
+        f"  Waiting for {sum(peer.locks_recovery for peer in status.peers)} protocols to recover",
+        f"  Wait timer is {status.recovery_left:.0f}/{WAIT:.0f}",
     ]
 
 
@@ -121,20 +133,28 @@ def _show_protocols(words: list[str], status: SpeakerStatus, routes: Routes) -> 
     table = routes() if details and any(wanted(name) for name, *_ in BUILT_IN) else []
 
     lines: list[Line] = []
+    recovers = status.recovery_left is not None
     started = format_since(status.started, status.now)
     for name, kind, preference, output in BUILT_IN:
         if wanted(name):
-            lines.append(_protocol_row(name, kind, "up", started, ""))
+            # A BIRD that recovers leaves the kernel as it is, and tells it nothing.
+            held = recovers and name == route.KERNEL
+            lines.append(_protocol_row(name, kind, "wait" if held else "up", started, ""))
             if details:
-                exported = len(routes(export_to=name)) if name == route.KERNEL else 0
-                lines += _details(_built_in_details(name, preference, output, table, exported))
+                exported = len(routes(export_to=name)) if name == route.KERNEL and not held else 0
+                recovery = _gr_recovery(recovers, waiting=held)
+                lines += _details(
+                    _built_in_details(name, preference, output, table, exported, recovery=recovery)
+                )
     for peer in status.peers:
         if wanted(peer.name):
             since = format_since(peer.since, status.now)
             info = f"{peer.bgp_state:<14}{peer.last_error}"
             lines.append(_protocol_row(peer.name, "BGP", peer.protocol_state, since, info))
             if details:
-                lines += _details(_bgp_details(peer))
+                held = peer.protocol_state == "wait"
+                recovery = _gr_recovery(recovers, pending=peer.locks_recovery, waiting=held)
+                lines += _details(_bgp_details(peer, recovery))
     if not lines:
         raise Refusal(reply.NO_MATCH, "No protocols match")
     heading = Line(reply.HEADING, "name     proto    table    state  since       info")
@@ -162,8 +182,12 @@ def _statistics(
     ]
 
 
+def _gr_recovery(recovers: bool, *, pending: bool = False, waiting: bool = False) -> list[str]:
+    return [f"  GR recovery:   {' pending' * pending}{' waiting' * waiting}"] * recovers
+
+
 def _built_in_details(
-    name: str, preference: int, output: str, table: list[RouteStatus], exported: int
+    name: str, preference: int, output: str, table: list[RouteStatus], exported: int, *, recovery: list[str]
 ) -> list[str]:
     imported = sum(entry.protocol == name for entry in table)
     preferred = sum(entry.protocol == name and entry.best for entry in table)
@@ -171,17 +195,19 @@ def _built_in_details(
         f"  Preference:     {preference}",
         "  Input filter:   ACCEPT",
         f"  Output filter:  {output}",
+        *recovery,
         f"  Routes:         {imported} imported, {exported} exported, {preferred} preferred",
         *_statistics(imported, 0, exported, 0),
     ]
 
 
-def _bgp_details(peer: BgpStatus) -> list[str]:
+def _bgp_details(peer: BgpStatus, recovery: list[str]) -> list[str]:
     lines = [
         "  Description:    Connection to BGP peer",
         "  Preference:     100",
         "  Input filter:   (unnamed)",
         "  Output filter:  (unnamed)",
+        *recovery,
         f"  Routes:         {peer.imported} imported, {peer.exported} exported, {peer.preferred} preferred",
         *_statistics(
             peer.updates_received,
@@ -194,7 +220,11 @@ def _bgp_details(peer: BgpStatus) -> list[str]:
         f"    Neighbor address: {format_address(peer.address)}",
         f"    Neighbor AS:      {peer.peer_as}",
     ]
-    if peer.protocol_state == "up":
+    if peer.restarting:
+        lines.append("    Neighbor graceful restart active")
+    if peer.restart_left:
+        lines.append(f"    {'Restart timer:':<15}   {peer.restart_left:.0f}/-")
+    if peer.protocol_state in ("up", "wait"):
         session = ["internal" if peer.internal else "external", "multihop"]
         if peer.rr_client:
             session.append("route-reflector")

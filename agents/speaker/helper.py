@@ -10,9 +10,8 @@ that is believed.
     given_up    its session ended with a word, by an error or by an operator: nothing is kept
     expire      the restart time that it had asked for is over
 
-A second loss before End-of-RIB takes what was stale then, and makes stale what was told since. All as BIRD 1.6 does, which
-draws the time from the last quarter of what the neighbour asked for, as with any timer of BGP. A neighbour that comes
-back under another identifier is somebody else.
+A second loss before End-of-RIB takes what was stale then, and makes stale what was told since. All as BIRD 1.6 does, where no
+chance shortens this timer, as it does BGP's others. But a neighbour that comes back under another identifier is somebody else.
 
 Left out: the other side, which is ``recovery``; keeping routes for longer (RFC 9494), which Calico's BIRD does not do.
 """
@@ -22,7 +21,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import random
 from collections.abc import Callable, Sequence
 
 from agents.journal import Event
@@ -35,9 +33,8 @@ from protocol.prefix import Prefix
 class Helper:
     """See the module. One address family."""
 
-    def __init__(self, rib: Rib, rng: random.Random, note: Callable[[Event], None]) -> None:
+    def __init__(self, rib: Rib, note: Callable[[Event], None]) -> None:
         self._rib = rib
-        self._rng = rng
         self._note = note
         self._due: list[tuple[float, int, Peer, Restart]] = []
         self._order = itertools.count()
@@ -50,7 +47,7 @@ class Helper:
         if peer.restart is not None:
             self._flush(peer, "lost again")
         stale = {path_id: dict.fromkeys(table) for path_id, table in peer.adj_ribs_in() if table}
-        peer.restart = Restart(stale, now + seconds * (1.0 - 0.25 * self._rng.random()))
+        peer.restart = Restart(stale, now + seconds)
         heapq.heappush(self._due, (peer.restart.until, next(self._order), peer, peer.restart))
         count = sum(map(len, stale.values()))
         self._note(

@@ -44,6 +44,7 @@ class Inspector:
             reconfigured=speaker.reconfigured + self._offset,
             now=self._now + self._offset,
             peers=tuple(self._peer(speaker.peers[name], preferred) for name in sorted(speaker.peers)),
+            recovery_left=None if speaker.recovery is None else speaker.recovery.until - self._now,
         )
 
     def routes(
@@ -133,7 +134,7 @@ class Inspector:
             peer_as=stanza.peer_as,
             local_as=stanza.local_as,
             peer_id=session.peer_open.identifier if session.peer_open is not None else None,
-            protocol_state="up" if peer.up else "down" if peer.disabled else "start",
+            protocol_state=_protocol_state(peer),
             bgp_state="Passive"
             if stanza.passive and session.state is State.ACTIVE
             else STATE_NAMES[session.state],
@@ -155,7 +156,16 @@ class Inspector:
             updates_sent=peer.updates_sent,
             withdraws_received=peer.withdraws_received,
             withdraws_sent=peer.withdraws_sent,
+            locks_recovery=self._speaker.recovery is not None and peer in self._speaker.recovery.locks,
+            restarting=peer.restart is not None,
+            restart_left=peer.restart.until - self._now if peer.restart is not None and not peer.up else 0.0,
         )
+
+
+def _protocol_state(peer: Peer) -> str:
+    if peer.up:
+        return "wait" if peer.group is None else "up"
+    return "down" if peer.disabled else "start"
 
 
 def _count_told(group: UpdateGroup, peer: Peer) -> int:

@@ -94,7 +94,7 @@ class Speaker:
         self._now = now
         self._learned: Mapping[Prefix, FibRoute] = {}
         self.rib = Rib(config.address, _normal_priority(config))
-        self._helper = Helper(self.rib, rng, self._note)
+        self._helper = Helper(self.rib, self._note)
         self._kernel = Kernel(fib, config.family, config.kernel, routes, held=recovering)
         self._become(config)
         self._set_peers(config, now)

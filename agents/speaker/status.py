@@ -25,7 +25,7 @@ class BgpStatus:
     peer_as: int
     local_as: int
     peer_id: Address | None  # BGP identifier, once an OPEN was heard
-    protocol_state: str  # "up" | "start" | "down"
+    protocol_state: str  # "up" | "wait" (up, and told nothing while this BIRD recovers) | "start" | "down"
     bgp_state: str  # "Established", "OpenSent", "Active", "Connect", "Idle", "Passive"
     since: float
     last_error: str  # "" or "BGP Error: Bad peer AS", "Received: Cease", "Socket: Connection refused"
@@ -45,6 +45,9 @@ class BgpStatus:
     updates_sent: int
     withdraws_received: int
     withdraws_sent: int
+    locks_recovery: bool = False  # this BIRD recovers, and waits for it to tell everything
+    restarting: bool = False  # the neighbour: what it told is kept, and may be stale
+    restart_left: float = 0.0  # seconds that this is believed at most, while it is away
 
 
 @attrs.frozen(kw_only=True)
@@ -76,3 +79,4 @@ class SpeakerStatus:
     reconfigured: float
     now: float
     peers: tuple[BgpStatus, ...]
+    recovery_left: float | None = None  # seconds that a BIRD which recovers waits for its neighbours at most

@@ -162,6 +162,36 @@ def test_show_protocols(golden: Golden) -> None:
     )
 
 
+def test_restarts(golden: Golden) -> None:
+    """A BIRD that recovers has one neighbour of three with everything; another BIRD has lost a neighbour that may restart."""
+    recovering = attrs.evolve(
+        STATUS,
+        recovery_left=231.4,
+        peers=(
+            attrs.evolve(MESH, protocol_state="wait", exported=0),
+            attrs.evolve(REFLECTOR, protocol_state="wait", exported=0, locks_recovery=True),
+            attrs.evolve(PASSIVE, locks_recovery=True),
+        ),
+    )
+    lost = attrs.evolve(
+        REFUSED, restarting=True, restart_left=88.6, imported=2, preferred=2, bgp_state="Connect"
+    )
+    back = attrs.evolve(MESH, restarting=True)
+    text = ""
+    for status, commands in (
+        (recovering, ("show status", "show protocols", "show protocols all")),
+        (
+            attrs.evolve(STATUS, peers=(lost, back)),
+            (f"show protocols all {lost.name}", f"show protocols all {back.name}"),
+        ),
+    ):
+        for command in commands:
+            text += (
+                f"$ birdc {command}\n{birdc_reply.render(birdc.answer(command, status, lambda **_: []))[0]}\n"
+            )
+    golden("birdc_restarts", text)
+
+
 def test_show_route(golden: Golden) -> None:
     golden(
         "birdc_route",
