@@ -106,7 +106,8 @@ class Virtual:
         self.log = log
         self.account: Account | None = None
         self.moved_at = 0.0
-        """When anything last moved, in seconds of the clock."""
+        """When anything last moved, in seconds of the clock; and how often anything did."""
+        self._moves = 0
         self.ill: dict[str, str] = {}
         """Nodes that cannot listen, and why."""
         self.view = View()
@@ -175,7 +176,7 @@ class Virtual:
             self.store.delete(key[0], key[2], key[1])
 
     def _written(self, change: Change) -> None:
-        self.moved_at = trio.current_time()
+        self._moved()
         kind, _, name = change.key
         self._note(name, f"{'deleted' if change.new is None else 'written'} {kind}")
         if kind in HOSTED:
@@ -391,17 +392,17 @@ class Virtual:
         now = trio.current_time()
         deadline, patience = now + within, RESTLESS
         look_at = now + patience
-        judged = -1.0
+        judged = -1
         differences: list[str] = []
         while True:
             quiet_at = self.moved_at + QUIET
-            if now >= min(quiet_at, look_at, deadline) and judged != self.moved_at:
+            if now >= min(quiet_at, look_at, deadline) and judged != self._moves:
                 if now >= look_at:
                     patience *= 2
                     look_at = now + patience
-                judged = self.moved_at
+                judged = self._moves
                 differences = self.differences()
-            if now >= deadline or (judged == self.moved_at and not differences and now >= quiet_at):
+            if now >= deadline or (judged == self._moves and not differences and now >= quiet_at):
                 break
             await trio.sleep_until(min(max(quiet_at, now + QUIET), deadline))
             now = trio.current_time()
@@ -433,8 +434,12 @@ class Virtual:
         if self.log is not None:
             self.log.add(self.now(), subject, what)
 
-    def _done(self, name: str, what: str) -> None:
+    def _moved(self) -> None:
         self.moved_at = trio.current_time()
+        self._moves += 1
+
+    def _done(self, name: str, what: str) -> None:
+        self._moved()
         self._note(name, what)
 
     def _happened(self, name: str, event: Event) -> None:
@@ -442,7 +447,7 @@ class Virtual:
         self._reader(name, event)
 
     def _health(self, name: str, reason: str) -> None:
-        self.moved_at = trio.current_time()
+        self._moved()
         if reason:
             self.ill[name] = reason
         else:
@@ -456,7 +461,7 @@ class Virtual:
     def _programmed(self, name: str, fib: Fib, prefixes: Iterable[Prefix]) -> None:
         now = trio.current_time()
         if not self._unsettled or any(prefix not in self._unsettled for prefix in prefixes):
-            self.moved_at = now
+            self._moved()
         now -= self._began or 0.0
         if self.account is not None:
             self.account.set_routes(now, name, prefixes, fib.routes)

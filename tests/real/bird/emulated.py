@@ -2,6 +2,9 @@
 
 Owns ``Emulation``, the answers of every node's BIRDs once nothing moves any more, and what Felix put into each kernel, which
 the real daemons have to be given.
+
+No ``cluster.rehearsal.virtual``: what IPAM would write here (addresses of tunnels, their blocks) the real daemons' configurations
+would lack, so that nodes read the manifests as they were drawn, and write elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from functools import partial
 
 import attrs
 import trio
-from trio.testing import MockClock
 
 from agents.confd.derive import Confd
 from agents.dataplane.fib import FibRoute
@@ -24,7 +26,7 @@ from agents.speaker.inspect import Inspector
 from agents.speaker.memory import MemoryNetwork
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import MemoryStore
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from protocol.prefix import Prefix
 from protocol.v3 import node as v3
 from protocol.v3.lab import Router
@@ -49,8 +51,7 @@ class Emulation:
 
 def emulate(resources: Sequence[Resource], env: Mapping[str, str], *, seed: int = 0) -> Emulation:
     found = Emulation()
-    clock = MockClock(autojump_threshold=0)
-    run_deterministic(partial(_run, resources, env, seed, found), seed, clock)
+    run_virtual(partial(_run, resources, env, seed, found), seed)
     return found
 
 
