@@ -8,6 +8,7 @@ The book grows with what is lost, and with nothing else: one entry for each pair
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from cluster.loss.failure import Common, Why, words
@@ -67,7 +68,8 @@ class Ledger:
 
     def report(self, now: float, since: float | None, counted: int) -> LossReport:
         start = self.start if since is None else max(self.start, since)
-        entries = list(self._closed)
+        # In the order of their ends: what ended before the window is not looked at.
+        entries = self._closed[bisect_right(self._closed, start, key=lambda entry: entry[3]) :]
         for destination, pairs in self._open.items():
             # What has not arrived by now is lost, however new it is.
             entries += [(destination, source, at, now, why, False) for source, (at, why, _) in pairs.items()]
