@@ -40,8 +40,8 @@ def _carry_out(speaker: Speaker, links: Links, journal: Journal) -> None:
         links.close(link)
     for session, remote, port in effects.dials:
         speaker.dialled(session, links.dial(remote, port))
+    if effects.events:  # of a neighbour that comes back over a new connection the old one is down before
+        journal.add(effects.events)
     if effects.came_up:
         names = effects.came_up if journal.reader else effects.came_up[-REMEMBERED:]
         journal.add(Event("SessionUp", name) for name in names)
-    if effects.events:
-        journal.add(effects.events)

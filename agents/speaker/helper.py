@@ -51,7 +51,7 @@ class Helper:
         heapq.heappush(self._due, (peer.restart.until, next(self._order), peer, peer.restart))
         count = sum(map(len, stale.values()))
         self._note(
-            Event("GracefulRestart", f"{peer.config.name}: {count} routes are kept for {seconds} s at most")
+            Event("GracefulRestart", f"{peer.config.name}: routes kept for {seconds} s at most: {count}")
         )
         return True
 
@@ -93,9 +93,7 @@ class Helper:
         for path_id, prefixes in stale.items():
             self._rib.withdraw(peer, prefixes, path_id)
         count = sum(map(len, stale.values()))
-        self._note(
-            Event("GracefulRestartOver", f"{peer.config.name}: {how}; {count} stale routes are flushed")
-        )
+        self._note(Event("GracefulRestartOver", f"{peer.config.name}: {how}; stale routes flushed: {count}"))
 
 
 def heard(restart: Restart, path_id: int, prefixes: Sequence[Prefix]) -> None:

@@ -108,7 +108,7 @@ class Speaker:
         if self.recovery is not None:
             locks = self._turns.leaders()
             self.recovery.begin(self.peers.values(), locks, now)
-            self._note(Event("Recovery", f"{len(locks)} neighbours are waited for, {WAIT:.0f} s at most"))
+            self._note(Event("Recovery", f"neighbours waited for, {WAIT:.0f} s at most: {len(locks)}"))
         for peer in self.peers.values():
             self._start_peer(peer, now)
         early, self._early = self._early, []
@@ -543,8 +543,8 @@ class Speaker:
                     session.wire_open = self._sessions.wire_open(peer.config)
         stale = self._kernel.resume(self.rib.best)
         self._exports.release()
-        missing = "".join(f", without {peer.config.name}" for peer in recovery.locks)
-        self._note(Event("RecoveryOver", f"{stale} stale routes are taken out of the kernel{missing}"))
+        missing = "".join(f"without {peer.config.name}; " for peer in recovery.locks)
+        self._note(Event("RecoveryOver", f"{missing}stale routes taken out of the kernel: {stale}"))
 
 
 def _identity(config: SpeakerConfig) -> tuple[object, ...]:

@@ -420,7 +420,7 @@ async def test_sessions_are_events(cluster: Virtual) -> None:
     await trio.sleep(1)
     assert [event for _, event in cluster.node(name_of(1)).journal] == [
         Event("SessionUp", "Mesh_10_77_0_2"),
-        Event("GracefulRestart", "Mesh_10_77_0_2: 0 routes are kept for 120 s at most"),
+        Event("GracefulRestart", "Mesh_10_77_0_2: routes kept for 120 s at most: 0"),
         Event("SessionDown", "Mesh_10_77_0_2: Socket: Connection reset by peer", warning=True),
     ]
 

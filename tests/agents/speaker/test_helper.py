@@ -239,6 +239,6 @@ def test_it_is_told() -> None:
     events += net.speakers[host(1)].take_effects().events
     assert events == [
         Event("SessionDown", "Node_10_77_0_2: Socket: Connection closed", warning=True),
-        Event("GracefulRestart", "Node_10_77_0_2: 2 routes are kept for 40 s at most"),
-        Event("GracefulRestartOver", "Node_10_77_0_2: has not come back; 2 stale routes are flushed"),
+        Event("GracefulRestart", "Node_10_77_0_2: routes kept for 40 s at most: 2"),
+        Event("GracefulRestartOver", "Node_10_77_0_2: has not come back; stale routes flushed: 2"),
     ]

@@ -1,0 +1,108 @@
+"""calico-node restarts, on a kernel that lives and on one that does not: the story as everybody's events tell it."""
+
+from __future__ import annotations
+
+import trio
+
+from agents.dataplane.fib import FibRoute, RouteKind
+from agents.speaker.recovery import WAIT
+from cluster.rehearsal.clock import run_virtual
+from cluster.rehearsal.eventlog import EventLog
+from cluster.rehearsal.virtual import Virtual
+from protocol.prefix import Prefix
+from tests.conftest import Golden
+from tests.strategies.clusters import bgp_configuration, node, pool
+
+ONE, TWO, THREE = NAMES = ("node-1", "node-2", "node-3")
+
+
+class Story:
+    """A mesh of three nodes with a pod each, and what happens there after it is up."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.text = ""
+        self._lines: list[str] = []
+        self.log = EventLog(self._lines.append)
+        self.cluster = Virtual(nursery, 3, log=self.log)
+        self.cluster.apply(pool("default", "192.168.0.0/16", blockSize=26))
+        self.cluster.apply(
+            bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True, nodeMeshMaxRestartTime="30s")
+        )
+        for index, name in enumerate(NAMES, 1):
+            self.cluster.apply(node(name, f"10.77.0.{index}/24"))
+
+    async def begin(self) -> None:
+        for name in NAMES:
+            await self.cluster.start(name)
+        for name in NAMES:
+            await self.cluster.add_pods(name, 1)
+        await self.settle()
+        self._forget()
+
+    async def settle(self, within: float = 60) -> None:
+        settled = await self.cluster.settle(within)
+        assert not settled.differences
+
+    def _forget(self) -> list[str]:
+        self.log.flush()
+        lines = "".join(self._lines).splitlines(keepends=True)
+        self._lines.clear()
+        return lines
+
+    async def chapter(self, title: str) -> None:
+        """What happened since the one before, in seconds since its first line."""
+        await self.settle(400)
+        lines = [line.split(" ", 1) for line in self._forget()]
+        start = float(lines[0][0])
+        self.text += f"# {title}\n" + "".join(f"{float(at) - start:7.3f} {what}" for at, what in lines) + "\n"
+        await trio.sleep(300)
+
+    def gateways(self, name: str) -> dict[Prefix, FibRoute]:
+        """Ways to others."""
+        routes = self.cluster.node(name).fib.routes
+        return {prefix: route for prefix, route in routes.items() if route.kind is RouteKind.VIA}
+
+
+def test_restarts(golden: Golden) -> None:
+    text = ""
+
+    async def main() -> None:
+        nonlocal text
+        async with trio.open_nursery() as nursery:
+            story = Story(nursery)
+            cluster = story.cluster
+            await story.begin()
+
+            before = story.gateways(ONE)
+            await cluster.stop(TWO)
+            await trio.sleep(5)
+            assert story.gateways(ONE) == before
+            await cluster.start(TWO)
+            assert len(story.gateways(TWO)) == 2, "the kernel's, as they were"
+            await story.chapter("calico-node of node-2 restarts within its restart time: no table changes")
+            assert story.gateways(ONE) == before
+
+            await cluster.stop(TWO)
+            await trio.sleep(40)
+            assert len(story.gateways(ONE)) == 1
+            await cluster.start(TWO)
+            await story.chapter("and takes longer than that")
+
+            await cluster.power_off(TWO)
+            await trio.sleep(20)
+            await cluster.start(TWO)
+            await story.chapter("its machine loses power, and is back before anybody has noticed")
+
+            await cluster.power_off(THREE)
+            await trio.sleep(100)
+            await cluster.stop(TWO)
+            await cluster.start(TWO)
+            await trio.sleep(WAIT)
+            await story.chapter(
+                f"it restarts while node-3 is off, for which it waits {WAIT:.0f} s before it tells anybody anything"
+            )
+            text = story.text
+            nursery.cancel_scope.cancel()
+
+    run_virtual(main, 3)
+    golden("restarts", text)
