@@ -97,7 +97,7 @@ def test_restarts(golden: Golden) -> None:
             await trio.sleep(100)
             await cluster.stop(TWO)
             await cluster.start(TWO)
-            await trio.sleep(WAIT)
+            await trio.sleep(WAIT + 1)
             await story.chapter(
                 f"it restarts while node-3 is off, for which it waits {WAIT:.0f} s before it tells anybody anything"
             )
