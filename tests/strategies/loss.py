@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from agents.dataplane.fib import BLACKHOLE, TUNL0, UNREACHABLE, device, via
+from cluster.loss.account import Account
 from protocol.prefix import Address, Prefix, host_prefix, parse_address, parse_prefix
 
 NAMES = ("ant", "bee", "cat", "dog", "rtr")
@@ -72,7 +73,7 @@ def facts() -> st.SearchStrategy[Fact]:
 
 def histories() -> st.SearchStrategy[list[tuple[float, Fact]]]:
     """Facts, each with the seconds since the one before. They begin with nodes that reach each other, as clusters do."""
-    return st.lists(st.tuples(st.sampled_from((0.0, 0.0, 1.0, 2.5)), facts()), max_size=25).map(
+    return st.lists(st.tuples(st.sampled_from((0.0, 0.0, 1.0, 2.5)), facts()), max_size=20).map(
         lambda drawn: [*((0.0, fact) for fact in a_cluster()), *drawn]
     )
 
@@ -92,3 +93,13 @@ def a_cluster() -> list[Fact]:
             found.append(("set_pods", name, [home[name]]))
         found.append(("set_routes", name, table))
     return found
+
+
+def tell(account: Account, now: float, fact: Fact) -> None:
+    what, name, *rest = fact
+    if what == "set_routes":
+        account.set_routes(now, name, rest[0], rest[0])
+    elif what == "set_member":
+        account.set_member(now, name, rest[0], source=rest[1])
+    else:
+        getattr(account, what)(now, name, *rest)
