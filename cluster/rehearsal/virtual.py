@@ -8,8 +8,8 @@ The network is in memory, where links are vouched for and a quiet hour costs not
 
 Until ``boot`` nothing follows: whoever wants to say when each node is started writes, and calls ``start``.
 
-``settle`` asks the oracle only when nothing has moved for a while. Everything that moves goes through here anyway: tables, by
-their watcher; sessions, by the journals; the datastore; and what is done to nodes.
+Everything that moves goes through here: tables, by their watcher; sessions, by the journals; the datastore; and what is done to
+nodes. It is told to ``Quiet``, to the loss account and to the event log, where these are wanted.
 
 Left out: what is done when (``play``), the clock (``clock``), counting what is lost (``cluster.loss``).
 """
@@ -43,6 +43,7 @@ from cluster.loss import feed
 from cluster.loss.account import Account
 from cluster.oracle import Expected, Oracle, first_differences, snapshot
 from cluster.rehearsal.eventlog import EventLog
+from cluster.rehearsal.quiet import Quiet
 from cluster.rehearsal.stage import SessionView, Settled
 from cluster.rehearsal.weather import Weather
 from cluster.spec import addresses_of
@@ -56,12 +57,6 @@ from protocol.v3.workload import WorkloadEndpoint
 HOSTED = NodeResource.kind, Router.kind
 EPOCH = 1_700_000_000.0
 """Unix time at the start of every run."""
-QUIET = 1.0
-"""Seconds without a movement after which it is worth asking what is wrong: nothing that is under way pauses for so long, except
-for timers."""
-RESTLESS = 2.0
-"""Seconds of unrest after which it is asked all the same, then twice as many, and so on: routes without a stable state
-never come to rest, and once they are known they do not count."""
 MAX_DIFFERENCES = 3
 
 
@@ -105,9 +100,7 @@ class Virtual:
         self.weather = Weather(self.network, self.addresses)
         self.log = log
         self.account: Account | None = None
-        self.moved_at = 0.0
-        """When anything last moved, in seconds of the clock; and how often anything did."""
-        self._moves = 0
+        self._quiet = Quiet(self._look)
         self.ill: dict[str, str] = {}
         """Nodes that cannot listen, and why."""
         self.view = View()
@@ -130,7 +123,6 @@ class Virtual:
         self._follows = False
         self._pending: dict[str, None] = {}
         self._news = trio.Event()
-        self._texts: dict[Prefix, str] = {}
         self._unsettled: Mapping[Prefix, str] = {}
         """What had no stable state, or several, when the oracle was last asked."""
         follow(self.store, self.view, None, self.host.changed)
@@ -176,9 +168,9 @@ class Virtual:
             self.store.delete(key[0], key[2], key[1])
 
     def _written(self, change: Change) -> None:
-        self._moved()
+        self._quiet.moved()
         kind, _, name = change.key
-        self._note(name, f"{'deleted' if change.new is None else 'written'} {kind}")
+        self._note("datastore", f"{kind}/{name} {'deleted' if change.new is None else 'written'}")
         if kind in HOSTED:
             self._learn(name)
             self.weather.moved(name)
@@ -388,29 +380,21 @@ class Virtual:
                 ]
         return found
 
+    def _look(self) -> tuple[list[str], Mapping[Prefix, str]]:
+        return self.differences(), self._unsettled
+
     async def settle(self, within: float) -> Settled:
-        now = trio.current_time()
-        deadline, patience = now + within, RESTLESS
-        look_at = now + patience
-        judged = -1
-        differences: list[str] = []
-        while True:
-            quiet_at = self.moved_at + QUIET
-            if now >= min(quiet_at, look_at, deadline) and judged != self._moves:
-                if now >= look_at:
-                    patience *= 2
-                    look_at = now + patience
-                judged = self._moves
-                differences = self.differences()
-            if now >= deadline or (judged == self._moves and not differences and now >= quiet_at):
-                break
-            await trio.sleep_until(min(max(quiet_at, now + QUIET), deadline))
-            now = trio.current_time()
+        wrong = await self._quiet.settle(within)
         return Settled(
-            differences=tuple(differences),
+            differences=tuple(wrong),
             at=self.moved_at - (self._began or 0.0),
             unsettled=tuple(f"{format_prefix(prefix)}: {why}" for prefix, why in self._unsettled.items()),
         )
+
+    @property
+    def moved_at(self) -> float:
+        """When anything last moved, in seconds of the clock."""
+        return self._quiet.moved_at
 
     # --- loss -------------------------------------------------------------------------------------------------------
 
@@ -434,12 +418,8 @@ class Virtual:
         if self.log is not None:
             self.log.add(self.now(), subject, what)
 
-    def _moved(self) -> None:
-        self.moved_at = trio.current_time()
-        self._moves += 1
-
     def _done(self, name: str, what: str) -> None:
-        self._moved()
+        self._quiet.moved()
         self._note(name, what)
 
     def _happened(self, name: str, event: Event) -> None:
@@ -447,7 +427,7 @@ class Virtual:
         self._reader(name, event)
 
     def _health(self, name: str, reason: str) -> None:
-        self._moved()
+        self._quiet.moved()
         if reason:
             self.ill[name] = reason
         else:
@@ -455,19 +435,14 @@ class Virtual:
 
     def _watch(self, name: str, fib: Fib) -> None:
         fib.watcher = partial(self._programmed, name, fib)
+        if self.log is not None:
+            self.log.boots(name)
         if self.account is not None:
             self.account.set_table(self.now(), name, fib.routes)
 
     def _programmed(self, name: str, fib: Fib, prefixes: Iterable[Prefix]) -> None:
-        now = trio.current_time()
-        if not self._unsettled or any(prefix not in self._unsettled for prefix in prefixes):
-            self._moved()
-        now -= self._began or 0.0
+        self._quiet.programmed(prefixes)
         if self.account is not None:
-            self.account.set_routes(now, name, prefixes, fib.routes)
+            self.account.set_routes(self.now(), name, prefixes, fib.routes)
         if self.log is not None:
-            for prefix in prefixes:
-                text = self._texts.get(prefix)
-                if text is None:
-                    text = self._texts[prefix] = format_prefix(prefix)
-                self.log.add(now, name, f"route {text} {route_text(fib.routes.get(prefix)) or 'none'}")
+            self.log.routes(self.now(), name, prefixes, fib.routes)
