@@ -161,9 +161,11 @@ class Session:
         if self._config.passive:
             self._step(Event.START_PASSIVE)
         elif delay > 0 and self.state is State.IDLE:
-            # BIRD's connect delay: wait in Active, where the neighbour may come first.
+            # BIRD's connect delay: wait in Active, where the neighbour may come first. Its timers are of whole seconds, and of two
+            # seconds a quarter is none: there is no jitter.
             self._step(Event.START_PASSIVE)
-            self._arm_retry(delay)
+            self._retry_at = self._now + delay
+            self.rearm = True
         else:
             self._step(Event.START)
 
