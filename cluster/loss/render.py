@@ -75,8 +75,13 @@ def _spans(pair: PairLoss) -> str:
             spans[-1] = spans[-1][0], each.end
         else:
             spans.append((each.start, each.end))
-    shown = ", ".join(f"{_clock(start)}-{_clock(end)}" for start, end in spans[:2])
+    shown = ", ".join(_span(start, end) for start, end in spans[:2])
     return f"at {shown}" + (f" and {len(spans) - 2:,} times more" if len(spans) > 2 else "")
+
+
+def _span(start: float, end: float) -> str:
+    begins, ends = _clock(start), _clock(end)
+    return begins if begins == ends else f"{begins}-{ends}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

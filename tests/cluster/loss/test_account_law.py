@@ -203,13 +203,22 @@ def test_it_is_what_walking_every_packet_at_every_instant_gives(
 @given(histories())
 def test_the_reason_is_the_one_that_a_packet_meets(history: list[tuple[float, Fact]]) -> None:
     world, account = World(explains=True), Account()
-    for now, told in instants(history):
+    moments = instants(history)
+    failing: list[tuple[float, dict[Pair, set[str]], set[Pair]]] = []
+    for now, told in moments:
         for fact in told:
             world.be_told(fact)
             tell(account, now, fact)
-        expected = world.failing(first=now == 0.0)[0]
+        expected, old, _ = world.failing(first=now == 0.0)
+        failing.append((now, expected, old))
         for pair, why in account.failing(now).items():
             assert why in expected[pair]
+    report = account.report(moments[-1][0] + 1)
+    lost = {(each.source, each.destination): each.intervals for each in report.pairs}
+    for now, expected, old in failing:
+        for pair in old:
+            [interval] = [each for each in lost[pair] if each.start <= now < each.end]
+            assert interval.why in expected[pair]
 
 
 def holds_together(report: LossReport) -> None:
