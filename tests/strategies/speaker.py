@@ -249,6 +249,10 @@ class SpeakerNet:
             if link.other is not None and not link.failed and not link.other.gone and data:
                 link.other.pending.append(data)
                 self._measure(link)
+            elif link.other is not None and link.other.closed and LinkChange.FAILED not in link.pending:
+                self._fail(
+                    link, "Connection reset by peer"
+                )  # the other end has rebooted, and knows nothing of it
         for link in effects.closes:
             assert isinstance(link, WireLink)
             assert not link.closed, "closed twice"
@@ -289,8 +293,12 @@ class SpeakerNet:
             return  # in one batch with other events: the network knew first
         self.ends.remove(link)
         if link.other is not None and not link.other.gone:
-            link.other.error = why
-            link.other.pending.append(LinkChange.FAILED)
+            self._fail(link.other, why)
+
+    @staticmethod
+    def _fail(link: WireLink, why: str) -> None:
+        link.error = why
+        link.pending.append(LinkChange.FAILED)
 
     # --- what a test decides ----------------------------------------------------------------------------------------
 
@@ -379,6 +387,23 @@ class SpeakerNet:
         speaker = self.speakers[host(local)]
         return next(peer for peer in speaker.peers.values() if peer.address == host(remote))
 
+    def restart(self, address: Address, *, kernel_lives: bool) -> None:
+        """The daemon, or the machine: then nobody hears of it before he speaks to it, or it to him."""
+        before = self.speakers[address]
+        for link in [end for end in self.ends if end.owner == address]:
+            if kernel_lives:
+                self._close(link, "Connection closed")
+            else:
+                link.closed = True
+                self.ends.remove(link)
+        fib = self.fibs[address] = self.fibs[address] if kernel_lives else Fib()
+        self.speakers[address] = Speaker(
+            before.config, fib=fib, routes=Routes(), codec=self.codec, now=self.now, recovering=kernel_lives,
+            rng=random.Random(f"{self.seed}/{before.config.node}/{self.now}"),
+        )  # fmt: skip
+        self.set_kernel(address, before._learned)
+        self.start(address)
+
     def break_some(self, index: int) -> None:
         if self.ends:
             self.break_connection(self.ends[index % len(self.ends)])
@@ -389,6 +414,7 @@ steps = st.one_of(
     st.tuples(st.just("batch"), st.integers(0, 40), st.just(0)),
     st.tuples(st.just("timer"), st.just(0), st.just(0)),
     st.tuples(st.just("break"), st.integers(0, 40), st.just(0)),
+    st.tuples(st.just("restart"), st.integers(0, 40), st.sampled_from((0, 1))),
 )
 """What can happen to a SpeakerNet by itself."""
 
@@ -401,6 +427,8 @@ def step(net: SpeakerNet, verb: str, index: int, size: int) -> None:
         net.deliver_batch(sorted(net.speakers)[index % len(net.speakers)])
     elif verb == "break":
         net.break_some(index)
+    elif verb == "restart":
+        net.restart(sorted(net.speakers)[index % len(net.speakers)], kernel_lives=bool(size))
     elif verb == "timer" and (due := net.next_timer()) < float("inf"):
         net.now = max(net.now, due)
         for address in sorted(net.speakers):
