@@ -176,11 +176,15 @@ class _Reading:
 
     # -- the document -------------------------------------------------------------------------------------------------
 
-    def _fault(self, fault: Fault) -> None:
-        line = yamltree.line_of(self.tree, fault.path)
-        path = format_path(fault.path)
+    def _fault(self, fault: Fault, line: int = 0) -> None:
         self.problems.append(
-            Problem(file=self.path, line=line, subject=self.subject, path=path, message=fault.message)
+            Problem(
+                file=self.path,
+                line=line or yamltree.line_of(self.tree, fault.path),
+                subject=self.subject,
+                path=format_path(fault.path),
+                message=fault.message,
+            )
         )
 
     def _form(self) -> ScenarioForm | None:
@@ -188,8 +192,8 @@ class _Reading:
         metadata = document.get("metadata")
         if isinstance(metadata, Mapping) and isinstance(metadata.get("name"), str):
             self.subject = f"{KIND}/{metadata['name']}"
-        for path, _, first in yamltree.duplicate_keys(self.tree):
-            self._fault(Fault(path, f"the key stands here a second time, first on line {first}"))
+        for path, line, first in yamltree.duplicate_keys(self.tree):
+            self._fault(Fault(path, f"the key stands here a second time, first on line {first}"), line)
         if document.get("apiVersion") != LAB:
             self._fault(Fault(("apiVersion",), f"expected {LAB}"))
         try:
