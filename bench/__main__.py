@@ -3,8 +3,10 @@
     mesh, reflectors, routes   a cluster from nothing to exact convergence
     churn, change              what one change of routes, of a filter takes in a converged mesh
     derive                     the configurations of all nodes, without any session
+    rehearse                   an hour in virtual time
     floor                      the same connections and messages over bare sockets
     attack                     coverage-guided fuzzing of the decoder, a session, a speaker: findings, and how much was tried
+    soak                       minutes of everything that can happen to a cluster: is it right each time, and does anything grow
     differential               no figures: whether real BIRD 1.6, given the same manifests, knows the same routes
 
 With ``--against bird`` every run of tortie is followed by one of real BIRD daemons, so that both meet the same
@@ -29,6 +31,8 @@ from bench.attack import replay
 from bench.derive import derive as run_derive
 from bench.differential import run as run_differential
 from bench.floor import floor as run_floor
+from bench.rehearse import KINDS
+from bench.rehearse import tool as rehearse_tool
 from bench.rows import BenchError, Case, Row, Run, as_json, as_table, ratios, summarize
 
 Tool = Callable[[Case], Sequence[Run]]
@@ -153,6 +157,14 @@ def derive(nodes: list[int], repeat: int, output: str) -> None:
 
 
 @main.command()
+@common("20,200")
+def rehearse(nodes: list[int], repeat: int, output: str) -> None:
+    """A mesh in virtual time: until it has converged, and an hour in which four things befall it; in one process."""
+    cases = [Case(bench="rehearse", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
+    compare(cases, {kind: rehearse_tool(kind) for kind in KINDS}, repeat=repeat, output=output)
+
+
+@main.command()
 @common("200")
 def floor(nodes: list[int], repeat: int, output: str) -> None:
     """The mesh's connections and messages over bare sockets, in plain Python."""
@@ -175,6 +187,28 @@ def differential(examples: int, seed: int) -> None:
         sys.exit(2)
     click.echo(f"{examples} clusters, seed {seed}: {'no difference' if same else 'stopped'}")
     sys.exit(0 if same else 1)
+
+
+@main.command()
+@click.option("--nodes", type=click.IntRange(4), default=100, show_default=True)
+@click.option("--minutes", type=click.FloatRange(0), default=10, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what happens.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def soak(nodes: int, minutes: float, seed: int, output: str) -> None:
+    """A mesh on real TCP whose pods, nodes, links, sessions and configuration change all the time.
+
+    Every round ends with exact tables, sound IPAM and all sessions, or that is the end. Exit code 1: something was wrong
+    then, or there are more tasks, descriptors, objects or memory at the end than after the first third.
+    """
+    from bench.soak import soak as run_soak  # noqa: PLC0415  # half the house
+
+    try:
+        found = run_soak(nodes, minutes * 60, seed, say=partial(click.echo, err=True))
+    except BenchError as error:
+        click.echo(error, err=True)
+        sys.exit(2)
+    click.echo(found.as_json() if output == "json" else found.as_text())
+    sys.exit(1 if found.wrong else 0)
 
 
 @main.command()
