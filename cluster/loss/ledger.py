@@ -92,6 +92,8 @@ class Ledger:
             total=sum(each.seconds for each in pairs_lost),
             off=_integrate(timeline, now),
             new=new,
+            lost_pairs=len(pairs_lost),
+            lost_at_end=sum(each.lost_at_end for each in pairs_lost),
             pairs=tuple(pairs_lost),
             causes=_causes(found),
             timeline=timeline,

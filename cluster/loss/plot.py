@@ -73,7 +73,7 @@ def plot(loss: LossReport, path: str | Path, *, title: str = "") -> None:
 def _title(loss: LossReport) -> str:
     if not loss.pairs:
         return f"nothing lost between {loss.counted:,} pairs of nodes"
-    return f"{len(loss.pairs):,} of {loss.counted:,} pairs lost {loss.total:,.2f} s together, the worst {loss.worst:,.2f} s"
+    return f"{loss.lost_pairs:,} of {loss.counted:,} pairs lost {loss.total:,.2f} s together, the worst {loss.worst:,.2f} s"
 
 
 def _curve(axes: Axes, loss: LossReport) -> None:
@@ -129,7 +129,7 @@ def _bars(axes: Axes, loss: LossReport, rows: Sequence[PairLoss]) -> None:
     labels = [f"{pair.source} to {pair.destination}  {pair.seconds:,.2f} s" for pair in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    more = len(loss.pairs) - len(rows)
+    more = loss.lost_pairs - len(rows)
     notes = ["seconds"]
     if loss.powerless:
         notes.append("grey: an end has no power")

@@ -27,12 +27,12 @@ def _head(loss: LossReport) -> list[str]:
     counted = f"{loss.counted:,} {'pair' if loss.counted == 1 else 'pairs'} of nodes"
     span = f"in {seconds(loss.end - loss.start)}"
     if loss.pairs:
-        many = "1 pair" if len(loss.pairs) == 1 else f"{len(loss.pairs):,} pairs"
+        many = "1 pair" if loss.lost_pairs == 1 else f"{loss.lost_pairs:,} pairs"
         text = f"lost: {seconds(loss.total)} together, {many} (of {counted}) {span}; the worst {seconds(loss.worst)}"
     else:
         text = f"lost: nothing, {counted} {span}"
     found = [text]
-    still = sum(each.lost_at_end for each in loss.pairs)
+    still = loss.lost_at_end
     if still:
         found.append(f"still lost: {still:,} {'pair' if still == 1 else 'pairs'}")
     if loss.off:
@@ -64,7 +64,7 @@ def _pairs(loss: LossReport, limit: int) -> list[str]:
         rows.append(
             (seconds(each.seconds), f"{each.source} to {each.destination}", _spans(each), longest.why)
         )
-    return [*_table(rows), *_more(len(loss.pairs) - limit, "pair", "pairs")]
+    return [*_table(rows), *_more(loss.lost_pairs - limit, "pair", "pairs")]
 
 
 def _spans(pair: PairLoss) -> str:

@@ -67,8 +67,9 @@ class Moment:
 
 @attrs.frozen(kw_only=True)
 class LossReport:
-    """``pairs``: who lost anything, worst first. ``counted``: all ordered pairs that there were at the end. ``off`` and ``new`` are
-    seconds summed over pairs, and not in ``total``; ``powerless`` says when who had no power.
+    """``pairs``: who lost anything, worst first; ``lost_pairs`` of them there are, and ``lost_at_end`` were still lost then.
+    ``counted``: all ordered pairs that there were at the end. ``off`` and ``new`` are seconds summed over pairs, and not in
+    ``total``; ``powerless`` says when who had no power.
     """
 
     start: float
@@ -77,10 +78,32 @@ class LossReport:
     total: float
     off: float
     new: float
+    lost_pairs: int
+    lost_at_end: int
     pairs: tuple[PairLoss, ...]
     causes: tuple[CauseLoss, ...]
     timeline: tuple[Moment, ...]
     powerless: Mapping[str, tuple[tuple[float, float], ...]] = attrs.field(factory=dict)
+
+    def counted_from(self, origin: float) -> LossReport:
+        """The same with other times: ``origin`` is 0."""
+
+        def moved(interval: Interval) -> Interval:
+            return attrs.evolve(interval, start=interval.start - origin, end=interval.end - origin)
+
+        return attrs.evolve(
+            self,
+            start=self.start - origin,
+            end=self.end - origin,
+            pairs=tuple(
+                attrs.evolve(pair, intervals=tuple(map(moved, pair.intervals))) for pair in self.pairs
+            ),
+            timeline=tuple(attrs.evolve(each, at=each.at - origin) for each in self.timeline),
+            powerless={
+                name: tuple((begin - origin, end - origin) for begin, end in spans)
+                for name, spans in self.powerless.items()
+            },
+        )
 
     @property
     def worst(self) -> float:
@@ -124,10 +147,10 @@ class LossReport:
         )
 
     def to_json(self, *, limit: int | None = None) -> dict[str, Any]:
-        """``limit``: no more than so many pairs, the worst ones; ``lost_pairs`` says how many there are."""
+        """``limit``: no more than so many pairs, the worst ones."""
         kept = attrs.evolve(self, pairs=self.pairs[:limit])
         found: dict[str, Any] = cattrs.Converter().unstructure(kept)
-        return {**found, "lost_pairs": len(self.pairs), "worst": self.worst, "reasons": self.reasons}
+        return {**found, "worst": self.worst, "reasons": self.reasons}
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> LossReport:

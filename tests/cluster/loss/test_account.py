@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.dataplane.fib import BLACKHOLE, FibRoute, device, via
 from cluster.loss.account import Account
+from cluster.loss.render import lines
 from cluster.loss.report import LossReport
 from protocol.prefix import host_prefix
 from tests.strategies.loss import (
@@ -209,7 +210,25 @@ def test_the_worst_ones_are_enough_for_json() -> None:
     tell(account, 10.0, ("set_power", ROUTER, False))
     document = account.report(20.0).to_json(limit=1)
     assert (len(document["pairs"]), document["lost_pairs"], document["worst"]) == (1, 2, 10.0)
-    assert LossReport.from_json(document).total == 20.0
+    short = LossReport.from_json(document)
+    assert (short.total, short.lost_pairs, short.lost_at_end) == (20.0, 2, 2)
+    assert lines(short)[0] == "lost: 20 s together, 2 pairs (of 6 pairs of nodes) in 20 s; the worst 10 s"
+
+
+def test_times_are_counted_from_anywhere() -> None:
+    account = cluster()
+    tell(account, 10.0, ("set_power", "cat", False))
+    tell(account, 20.0, ("set_power", "cat", True))
+    report = account.report(30.0, 5.0)
+    moved = report.counted_from(8.0)
+    assert (moved.start, moved.end, moved.total) == (-3.0, 22.0, report.total)
+    assert lost(moved) == {
+        pair: [(start - 8.0, end - 8.0, why) for start, end, why in spans]
+        for pair, spans in lost(report).items()
+    }
+    assert [each.at for each in moved.timeline] == [-3.0, 2.0, 12.0]
+    assert moved.powerless == {"cat": ((2.0, 12.0),)}
+    assert moved.counted_from(-8.0) == report
 
 
 def test_a_fact_that_comes_late_counts_from_when_it_is_told() -> None:
