@@ -15,8 +15,6 @@ not time what takes as long. What these reports cost is in the time.
 
 from __future__ import annotations
 
-import gc
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -26,9 +24,9 @@ import trio
 from bench.rows import BenchError
 from cluster.coordinator import Coordinator
 from cluster.datastore.memory import MemoryStore
-from cluster.launch import Prepared
-from cluster.processes import Processes, ShardProcess
-from cluster.shard import serve as serve_shard
+from cluster.launch import Prepared, Refused
+from cluster.processes import ShardProcess
+from cluster.rehearsal import live
 
 PORT = 17902  # not up's, so that neither is in the other's way
 REPORT_INTERVAL = 0.002
@@ -84,33 +82,19 @@ def run(prepared: Prepared, shards: Sequence[tuple[str, ...]], measure: Measure)
         BenchError: it did not converge, or not again.
     """
 
-    def serve(index: int, stream: socket.socket) -> None:
-        serve_shard(prepared.job(shards[index], REPORT_INTERVAL), stream)
-
-    gc.freeze()
-    with Processes(shards, serve) as processes:
-        return trio.run(_main, prepared, processes.shards, measure)
-
-
-async def _main(prepared: Prepared, shards: Sequence[ShardProcess], measure: Measure) -> dict[str, float]:
-    store = prepared.fill_store()
-    coordinator = prepared.coordinator(store, shards, clock=time.monotonic, shard_lost=lambda shard: None)
-    failure = None
-    times: dict[str, float] = {}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(coordinator.run)
+    async def play(stage: live.Live) -> dict[str, float]:
+        coordinator = stage.coordinator
         try:
             with trio.fail_after(prepared.spec.timeout):
                 await coordinator.settled.wait()
-            if coordinator.failure is not None:
-                failure = ": ".join(coordinator.failure)
-            else:
-                times = await measure(Live(coordinator, store, shards))
+            return await measure(Live(coordinator, stage.store, stage.shards))
         except trio.TooSlowError:
             verdict = coordinator.jury.verdict
             failure = f"not converged: {verdict.missing} routes missing or wrong, {verdict.extra} too many"
             failure += "".join(f"; shard {shard.number} {shard.ended}" for shard in coordinator.lost)
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise BenchError(failure)
-    return times
+            raise BenchError(failure) from None
+
+    try:
+        return live.run_live(prepared, play, shards=shards, report_interval=REPORT_INTERVAL)
+    except Refused as error:
+        raise BenchError(str(error)) from None

@@ -50,8 +50,11 @@ LOOK: Final = 0.02
 class Live:
     """A ``Stage``. Made in the coordinator's trio.run, when it has booted."""
 
-    def __init__(self, coordinator: Coordinator, store: MemoryStore, born: float) -> None:
+    def __init__(
+        self, coordinator: Coordinator, store: MemoryStore, shards: Sequence[ShardProcess], born: float
+    ) -> None:
         self.coordinator = coordinator
+        self.shards = shards
         self.store = store
         self.account: Account | None = None
         self._born = born
@@ -282,7 +285,7 @@ async def _run(
             await coordinator.started.wait()
             if coordinator.failure is not None:
                 raise Refused(": ".join(coordinator.failure))
-            result.append(await play(Live(coordinator, store, born)))
+            result.append(await play(Live(coordinator, store, shards, born)))
         except (Exception, KeyboardInterrupt) as caught:
             error = caught
         nursery.cancel_scope.cancel()
