@@ -10,7 +10,7 @@ the fact that ends it, and what happens in one instant is one change.
 
 A pair is lost while any pod of the destination, of any family, is not reached; with ECMP, while any branch fails. While
 an end has no power it is off, and not lost; while nothing has arrived yet it is new (``report``). What is there in the
-first instant, ``start``, counts as old.
+first instant, ``start``, counts as old; where something else may happen in that instant, ``begin`` says when all was told.
 
 A change costs what hangs on it: the classes of pods that its prefix holds, and in each of them the nodes whose packets
 pass that way.
@@ -43,6 +43,7 @@ class Account:
         self._classes = Classes(self._ground)
         self._ledger = Ledger(start, self._ground.names)
         self._start = self._now = start
+        self._begun = False
         self._told = False  # something that has not been looked at yet
         self._members = 0
         self._sources = 0
@@ -54,6 +55,11 @@ class Account:
         self._new: dict[int, int] = {}
         self._lost_pairs = 0
         self._new_pairs = 0
+
+    def begin(self) -> None:
+        """All has been told that is there already. What comes from now on is new, in this very instant too."""
+        self._settle()
+        self._begun = True
 
     # --- facts ------------------------------------------------------------------------------------------------------
 
@@ -180,7 +186,7 @@ class Account:
         self._hops = 0
         self._links = {}
         changed = self._classes.settle()
-        if self._now == self._start:
+        if self._now == self._start and not self._begun:
             self._classes.all_seen(self._members)
         for number in self._concerned:
             changed[number] = -1

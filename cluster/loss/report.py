@@ -85,26 +85,6 @@ class LossReport:
     timeline: tuple[Moment, ...]
     powerless: Mapping[str, tuple[tuple[float, float], ...]] = attrs.field(factory=dict)
 
-    def counted_from(self, origin: float) -> LossReport:
-        """The same with other times: ``origin`` is 0."""
-
-        def moved(interval: Interval) -> Interval:
-            return attrs.evolve(interval, start=interval.start - origin, end=interval.end - origin)
-
-        return attrs.evolve(
-            self,
-            start=self.start - origin,
-            end=self.end - origin,
-            pairs=tuple(
-                attrs.evolve(pair, intervals=tuple(map(moved, pair.intervals))) for pair in self.pairs
-            ),
-            timeline=tuple(attrs.evolve(each, at=each.at - origin) for each in self.timeline),
-            powerless={
-                name: tuple((begin - origin, end - origin) for begin, end in spans)
-                for name, spans in self.powerless.items()
-            },
-        )
-
     @property
     def worst(self) -> float:
         """Seconds of the pair that lost most."""

@@ -99,12 +99,9 @@ class Walk:
 
     def doubt(self, hops: int, links: dict[int, int]) -> None:
         """Power of these nodes, or whether there are these links, is not what it was."""
-        self._waiting |= hops
-        for hop, users in self._users.items():
-            if hops >> hop & 1:
-                self._waiting |= users
-            elif hop in links:
-                self._waiting |= users & links[hop]
+        self._waiting |= hops  # and with them whoever goes through them
+        for hop, others in links.items():
+            self._waiting |= self._users.get(hop, 0) & others
 
     def _route(self, number: int) -> FibRoute | None:
         if self.at_home and number == self.destination:

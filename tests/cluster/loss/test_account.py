@@ -167,6 +167,22 @@ def test_what_is_new_is_not_lost_until_it_arrives() -> None:
     assert [each.lost_at_end for each in report.pairs] == [True, False]
 
 
+def test_what_is_told_first_is_old_and_what_comes_in_the_same_instant_is_not() -> None:
+    account = Account()
+    for name in ("ant", "bee", "cat"):
+        tell(account, 0.0, ("set_member", name, [ADDRESSES[name]], True))
+    tell(account, 0.0, ("set_pods", "bee", [PODS[0]]))
+    account.begin()
+    tell(account, 0.0, ("set_pods", "cat", [PODS[3]]))
+    for name, pod, block in (("bee", PODS[0], WIDER[1]), ("cat", PODS[3], WIDER[3])):
+        tell(account, 2.0, ("set_routes", name, {host_prefix(pod): device("cali1")}))
+        tell(account, 2.0, ("set_routes", "ant", {block: to(name)}))
+    report = account.report(3.0)
+    assert lost(report)["ant", "bee"] == [(0.0, 2.0, "ant has no route to 192.168.0.1/32")]
+    assert ("ant", "cat") not in lost(report)
+    assert report.new == 2.0
+
+
 def test_a_node_that_joins_is_new_and_one_that_comes_again_too() -> None:
     account = cluster()
     for begin in (10.0, 20.0):
@@ -215,12 +231,12 @@ def test_the_worst_ones_are_enough_for_json() -> None:
     assert lines(short)[0] == "lost: 20 s together, 2 pairs (of 6 pairs of nodes) in 20 s; the worst 10 s"
 
 
-def test_times_are_counted_from_anywhere() -> None:
+def test_a_clock_may_begin_anywhere() -> None:
     account = cluster()
     tell(account, 10.0, ("set_power", "cat", False))
     tell(account, 20.0, ("set_power", "cat", True))
     report = account.report(30.0, 5.0)
-    moved = report.counted_from(8.0)
+    moved = report.since(8.0)
     assert (moved.start, moved.end, moved.total) == (-3.0, 22.0, report.total)
     assert lost(moved) == {
         pair: [(start - 8.0, end - 8.0, why) for start, end, why in spans]
@@ -228,7 +244,7 @@ def test_times_are_counted_from_anywhere() -> None:
     }
     assert [each.at for each in moved.timeline] == [-3.0, 2.0, 12.0]
     assert moved.powerless == {"cat": ((2.0, 12.0),)}
-    assert moved.counted_from(-8.0) == report
+    assert moved.since(-8.0) == report
 
 
 def test_a_fact_that_comes_late_counts_from_when_it_is_told() -> None:
