@@ -21,13 +21,19 @@ from agents.ipam.blocks import new_block
 from bench.live import PORT, Live, run
 from bench.rows import BenchError
 from cluster.datastore.memory import MemoryStore
-from cluster.launch import Refused, prepare
+from cluster.launch import Refused, prepare_with
 from cluster.spec import Spec
 from protocol.prefix import IPV4, format_prefix, make_prefix, network_int, parse_prefix
+from protocol.v3.bgp import DEFAULT_AS_NUMBER, BGPConfiguration, BGPConfigurationSpec
 from protocol.v3.codec import encode
 from protocol.v3.ipam import BlockAffinity, BlockAffinitySpec, affinity_name, block_name
 from protocol.v3.ippool import IPPool
 from protocol.v3.metadata import Metadata
+
+_AT_ONCE = BGPConfiguration(
+    Metadata("default"), BGPConfigurationSpec(as_number=DEFAULT_AS_NUMBER, node_mesh_max_restart_time="0s")
+)
+"""Who waits for a node to restart (RFC 4724) keeps its routes: by Calico's default for two minutes."""
 
 
 def churn(nodes: int) -> dict[str, float]:
@@ -37,7 +43,7 @@ def churn(nodes: int) -> dict[str, float]:
         Refused: it cannot be started.
         BenchError: it did not converge, or not again.
     """
-    prepared = prepare(Spec(nodes=nodes, bgp_port=PORT))
+    prepared = prepare_with(Spec(nodes=nodes, bgp_port=PORT), [_AT_ONCE])
     names = [node.metadata.name for node in prepared.world.nodes]
     pool = next(prepared.world.of_kind(IPPool))
     shards = [

@@ -20,9 +20,17 @@ Document = Mapping[str, Any]
 
 _ABSENT = "BGPFilter", "EndpointSlice", "FelixConfiguration", "Router", "Service"
 _CONFIGURATION = frozenset(
-    {"asNumber", "logSeverityScreen", "nodeToNodeMeshEnabled", "serviceLoadBalancerAggregation"}
+    {
+        "asNumber",
+        "logSeverityScreen",
+        "nodeMeshMaxRestartTime",
+        "nodeToNodeMeshEnabled",
+        "serviceLoadBalancerAggregation",
+    }
 )
-_PEER = frozenset({"asNumber", "node", "nodeSelector", "peerIP", "peerSelector", "reversePeering"})
+_PEER = frozenset(
+    {"asNumber", "maxRestartTime", "node", "nodeSelector", "peerIP", "peerSelector", "reversePeering"}
+)
 _DEFAULTS = (("sourceAddress", "UseNodeIP"),)
 """What stands in every document of its kind and means nothing more than its absence."""
 _NODE = frozenset({"bgp", "addresses", "orchRefs"})

@@ -212,8 +212,17 @@ def test_a_killed_coordinator_takes_its_shards_along(start: Start, tmp_path: Pat
     assert again.end() == 0
 
 
+SHORT_RESTART = """
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {nodeMeshMaxRestartTime: 2s}
+"""
+"""The sockets of a process that is killed close as those of a BIRD that is: neighbours wait for it to restart."""
+
+
 def test_a_killed_shard_is_reported_and_the_rest_converges(start: Start) -> None:
-    up = start("--nodes", "12", "--shards", "2")
+    up = start("--nodes", "12", "--shards", "2", "-f", "-", stdin=SHORT_RESTART)
     up.read_until("next: ")
     shards = json.loads(up.ask("status", "-o", "json").stdout)["shards"]
     os.kill(shards[1]["pid"], signal.SIGKILL)
