@@ -127,7 +127,8 @@ def test_a_tunnel_ends_at_its_gateway() -> None:
 
 def test_the_prefix_that_is_named_is_the_one_that_matches() -> None:
     account = cluster()
-    tell(account, 10.0, ("set_routes", "bee", {WIDER[1]: to("dog"), WIDER[2]: to("dog")}))
+    same = to("dog")
+    tell(account, 10.0, ("set_routes", "bee", {WIDER[1]: same, WIDER[2]: same}))
     tell(account, 10.0, ("set_power", "dog", False))
     assert account.failing(11.0)["bee", "ant"] == "bee sends 192.168.0.0/30 via dog (10.77.0.4), which is off"
     tell(account, 12.0, ("set_routes", "cat", {WIDER[2]: BLACKHOLE}))  # so that somebody still has it
@@ -165,6 +166,16 @@ def test_what_is_new_is_not_lost_until_it_arrives() -> None:
         ("ant", "dog"): [(20.0, 21.0, "ant has no route to fd00::/122")],
     }
     assert [each.lost_at_end for each in report.pairs] == [True, False]
+
+
+def test_what_never_arrives_is_lost_from_the_start_whatever_the_reasons_were() -> None:
+    account = cluster()
+    tell(account, 10.0, ("set_pods", "dog", [PODS[4]]))
+    tell(account, 12.0, ("set_routes", "cat", {WIDER[4]: BLACKHOLE}))
+    account.report(13.0)
+    tell(account, 14.0, ("set_routes", "cat", {WIDER[4]: to("dog")}))
+    why = "dog has no route to fd00::/122"
+    assert lost(account.report(20.0))["cat", "dog"] == [(10.0, 20.0, why)]
 
 
 def test_what_is_told_first_is_old_and_what_comes_in_the_same_instant_is_not() -> None:
