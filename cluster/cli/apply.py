@@ -155,8 +155,12 @@ def _plan_first(endpoint: Endpoint, documents: Iterable[tuple[Document, str]], *
 
     found = planned(state_of(endpoint), change_of(documents))
     show(found, "table")
-    if ask and not click.confirm("\nApply it?"):
-        raise Refused("nothing was applied")
+    try:
+        if not ask or click.confirm("\nApply it?"):
+            return
+    except click.Abort:  # nobody is there to be asked
+        click.echo()
+    raise Refused("nothing was applied")
 
 
 def _create(session: Session, document: Document) -> None:

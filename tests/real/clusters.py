@@ -72,6 +72,7 @@ class Up:
             [sys.executable, "-m", "cluster", *command],
             cwd=ROOT,
             env=self.environment,
+            stdin=subprocess.DEVNULL,  # nobody is there to be asked
             capture_output=True,
             text=True,
             timeout=PATIENCE,
