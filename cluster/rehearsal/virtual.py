@@ -19,6 +19,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -26,7 +27,6 @@ import trio
 
 from agents.confd.derive import Confd
 from agents.dataplane.fib import Fib, FibRoute
-from agents.ipam.errors import IPAMError
 from agents.journal import Event
 from agents.node import Host, Node
 from agents.speaker.config import Timers
@@ -42,15 +42,17 @@ from cluster.lives import Lives
 from cluster.loss import feed
 from cluster.loss.account import Account
 from cluster.oracle import Expected, Oracle, first_differences, snapshot
+from cluster.pods import Pods
 from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.quiet import Quiet
 from cluster.rehearsal.stage import SessionView, Settled
 from cluster.rehearsal.weather import Weather
 from cluster.spec import addresses_of
+from cluster.workloads import pod_names
 from protocol.bgp.fsm import STATE_NAMES
 from protocol.prefix import Address, Prefix, format_address, format_prefix
-from protocol.sync.errors import DatastoreError
 from protocol.v3.lab import Router
+from protocol.v3.metadata import Key
 from protocol.v3.node import Node as NodeResource
 from protocol.v3.workload import WorkloadEndpoint
 
@@ -122,10 +124,13 @@ class Virtual:
         self._began: float | None = None
         self._follows = False
         self._pending: dict[str, None] = {}
+        self._known: dict[str, None] = {}
+        """Who was started, or is not to be: whoever is written besides is new."""
         self._news = trio.Event()
         self._unsettled: Mapping[Prefix, str] = {}
         """What had no stable state, or several, when the oracle was last asked."""
-        follow(self.store, self.view, None, self.host.changed)
+        self._pods = Pods(self.host, nursery)
+        follow(self.store, self.view, None, self._changed)
         self.store.watch(self._written)
 
     def _wall(self) -> float:
@@ -177,6 +182,10 @@ class Virtual:
             self._pending[name] = None
             self._news.set()
 
+    def _changed(self, keys: list[Key]) -> None:
+        self.host.changed(keys)
+        self._pods.changed(keys)
+
     def _learn(self, name: str) -> None:
         """Real sockets need endpoints."""
         if self._tcp is not None and isinstance(self.network, TcpNetwork):
@@ -197,18 +206,14 @@ class Virtual:
         names = sorted(powered, key=lambda name: name in last)
         for name in names:
             await self._start(name, bgp=False)
-        problems: list[str] = []
-        if pods:
-            async with trio.open_nursery() as nursery:
-                for name in names:
-                    if self.view.get(NodeResource.kind, name) is not None:
-                        nursery.start_soon(self._feed, name, pods, problems)
+        nodes = [name for name in names if self.view.get(NodeResource.kind, name) is not None]
+        problems = await self._pods.add({name: self._new_pods(name, pods) for name in nodes})
         for name in names:
             self.host.nodes[name].start_bgp()
         self._follows = True
         self._pending.clear()
         self._nursery.start_soon(self._follow)
-        return sorted(problems)
+        return problems
 
     async def _follow(self) -> None:
         while True:
@@ -216,17 +221,16 @@ class Virtual:
                 name = next(iter(self._pending))
                 del self._pending[name]
                 if self.addresses(name) or name in self.members():
-                    if not self._is_known(name):
+                    if name not in self._known:
                         await self._start(name)
                 else:
+                    self._known.pop(name, None)
                     self.weather.removed(name)
+                    self._pods.forget(name)
                     await self._lives.power_off(name)
                     self._note(name, "removed")
             self._news = trio.Event()
             await self._news.wait()
-
-    def _is_known(self, name: str) -> bool:
-        return name in self.host.nodes or name in self._lives.stopped or name in self.weather.off
 
     def is_running(self, name: str) -> bool:
         return name in self.host.nodes
@@ -240,6 +244,7 @@ class Virtual:
         await self._start(name)
 
     async def _start(self, name: str, *, bgp: bool = True) -> None:
+        self._known[name] = None
         if name in self.host.nodes:
             return
         if self._began is None:
@@ -248,6 +253,7 @@ class Virtual:
         self.weather.power_on(name)
         self._power(name, True)
         await self._lives.start(name, bgp=bgp)
+        self._pods.feed_again(name)
 
     async def stop(self, name: str) -> None:
         self._check(name)
@@ -258,6 +264,7 @@ class Virtual:
 
     async def power_off(self, name: str) -> None:
         self._check(name)
+        self._known[name] = None
         self._done(name, "loses its power")
         self.weather.power_off(name)
         self._power(name, False)
@@ -302,36 +309,31 @@ class Virtual:
 
     async def add_pods(self, name: str, count: int) -> Sequence[str]:
         self._check(name)
-        problems: list[str] = []
         if name not in self.host.nodes or name in self.weather.frozen:
             return [f"{name} does not run"]
-        await self._feed(name, count, problems)
-        return problems
+        return await self._pods.add({name: self._new_pods(name, count)})
 
     async def delete_pods(self, name: str, count: int) -> int:
         self._check(name)
         if name not in self.host.nodes or name in self.weather.frozen:
             return 0  # there is nobody to do it
         found = sorted(self.view.of_node(WorkloadEndpoint.kind, name).items())[:count]
-        for (_, namespace, _), endpoint in found:
-            assert isinstance(endpoint, WorkloadEndpoint)
-            await self.node(name).delete_pod(endpoint.spec.pod, namespace)
-        return len(found)
+        return await self._pods.delete(
+            name,
+            [
+                (endpoint.spec.pod, key[1])
+                for key, endpoint in found
+                if isinstance(endpoint, WorkloadEndpoint)
+            ],
+        )
 
-    async def _feed(self, name: str, count: int, problems: list[str]) -> None:
+    def _new_pods(self, name: str, count: int) -> Sequence[str]:
+        """The first names of the node's that nobody has."""
         endpoints = self.view.of_node(WorkloadEndpoint.kind, name).values()
         taken = {endpoint.spec.pod for endpoint in endpoints if isinstance(endpoint, WorkloadEndpoint)}
-        number = 0
-        while count:
-            number += 1
-            pod = f"{name}-pod-{number}"
-            if pod in taken:
-                continue
-            count -= 1
-            try:
-                await self.node(name).add_pod(pod)
-            except (IPAMError, DatastoreError) as error:
-                problems.append(f"{name}: {pod}: {error}")
+        taken.update(self._pods.lacking(name))
+        free = (pod for pod in pod_names(name, count + len(taken)) if pod not in taken)
+        return [*islice(free, count)]
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
@@ -410,6 +412,7 @@ class Virtual:
                 account.set_cut(now, *pair, True)
             for name, fib in self._lives.fibs.items():
                 account.set_table(now, name, fib.routes)
+            account.begin()
         return account
 
     # --- what moves -------------------------------------------------------------------------------------------------
