@@ -244,7 +244,7 @@ def test_a_killed_shard_is_reported_and_the_rest_converges(start: Start) -> None
 def test_a_route_that_nothing_asks_for_ends_convergence(start: Start) -> None:
     """Nothing but the tables changes: the datastore stays, no session that is expected goes."""
     port = free_port()
-    up = start("--nodes", "4", "--shards", "2", port=port)
+    up = start("--nodes", "4", "--shards", "2", "-f", "-", port=port, stdin=SHORT_RESTART)
     up.read_until("next: ")
     shards = json.loads(up.ask("status", "-o", "json").stdout)["shards"]
     os.kill(shards[1]["pid"], signal.SIGKILL)
