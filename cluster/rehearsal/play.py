@@ -136,11 +136,7 @@ class _Player:
     def loss(self, since: float) -> LossReport | None:
         """What was lost since then, until now."""
         account = self.stage.account
-        return (
-            None
-            if account is None
-            else account.report(self.stage.now(), since).counted_from(self.judge.start)
-        )
+        return None if account is None else account.report(self.stage.now(), since).since(self.judge.start)
 
     async def _moment(self, step: model.Step) -> str:
         """Wait for it; why it never came."""
