@@ -8,7 +8,7 @@ Left out: names of pods (``workloads``), how an address is found (``agents.ipam`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import trio
@@ -35,7 +35,11 @@ class Pods:
             for name, wanted in pods.items():
                 self._hungry.setdefault(name, {}).update(dict.fromkeys(wanted, ""))
                 nursery.start_soon(self._feed, name, wanted)
-        failures = [(name, *each) for name in pods for each in self._hungry.get(name, {}).items()]
+        failures = [
+            (name, pod, self._hungry.get(name, {}).get(pod, ""))
+            for name, wanted in pods.items()
+            for pod in wanted
+        ]
         return sorted(f"{name}: {pod}: {why}" for name, pod, why in failures if why)
 
     async def delete(self, name: str, pods: Iterable[tuple[str, str]]) -> int:
@@ -65,6 +69,10 @@ class Pods:
 
     def forget(self, name: str) -> None:
         self._hungry.pop(name, None)
+
+    def lacking(self, name: str) -> Collection[str]:
+        """Pods of the node that have no address, or not yet."""
+        return self._hungry.get(name, {}).keys()
 
     def note(self, name: str) -> str:
         """What the node lacks; "" for nothing."""

@@ -182,11 +182,16 @@ def test_nodes_come_and_go_with_their_resources() -> None:
     tell(story, size=2)
 
 
-def test_pods_that_find_no_address_are_told() -> None:
+def test_pods_that_find_no_address_are_told_and_get_one_when_there_is_a_pool() -> None:
     async def story(stage: Virtual) -> None:
         stage.delete(pool("default", "192.168.0.0/16"))
         [problem] = await stage.add_pods(ONE, 1)
         assert problem.startswith("node-1: node-1-pod-2: ")
+        [another] = await stage.add_pods(ONE, 1)
+        assert another.startswith("node-1: node-1-pod-3: ")
+        stage.apply(pool("default", "192.168.0.0/16", blockSize=26))
+        await settled(stage)
+        assert len(stage.view.of_node("WorkloadEndpoint", ONE)) == 3
         await stage.stop(ONE)
         assert await stage.add_pods(ONE, 1) == ["node-1 does not run"]
 
