@@ -85,18 +85,25 @@ class Classes:
         """
         ground = self._ground
         changed, ground.changed = ground.changed, {}
-        appeared, ground.appeared = ground.appeared, {}
-        unsorted, self._unsorted = self._unsorted, {}
-        pods = self._pods
-        unsorted.update(dict.fromkeys(prefix for prefix in changed if prefix in pods))
-        for prefix in appeared:
-            if prefix[0] < (len(prefix) - 1) << 3:
-                unsorted.update(dict.fromkeys(self._inside(prefix)))
-        for host in unsorted:
-            for number in [*pods.get(host, ())]:
-                self._place(number, host)
+        pods, unsorted = self._pods, self._unsorted
+        for prefix in changed:
+            if prefix in pods:
+                unsorted[prefix] = None
+        if ground.appeared:
+            for prefix in ground.appeared:
+                if prefix[0] < (len(prefix) - 1) << 3:
+                    unsorted.update(dict.fromkeys(self._inside(prefix)))
+            ground.appeared = {}
+        if unsorted:
+            for host in unsorted:
+                for number in [*pods.get(host, ())]:
+                    self._place(number, host)
+            self._unsorted = {}
         for prefix, nodes in changed.items():
-            for kind, walk in self._by_prefix.get(prefix, {}).items():
+            walks = self._by_prefix.get(prefix)
+            if walks is None:
+                continue
+            for kind, walk in walks.items():
                 for number in bits(nodes):
                     walk.refresh(number)
                 self._waiting[kind] = walk

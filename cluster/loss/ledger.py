@@ -15,6 +15,7 @@ from cluster.loss.failure import Common, Why, words
 from cluster.loss.report import CauseLoss, Interval, LossReport, Moment, PairLoss
 
 _Entry = tuple[int, int, float, float, Why, bool]  # destination, source, from, until, why, new
+_Moment = tuple[float, int, int, int]  # from, pairs that are lost, new, off
 
 
 class Ledger:
@@ -25,7 +26,7 @@ class Ledger:
         self._names = names
         self._open: dict[int, dict[int, tuple[float, Why, bool]]] = {}
         self._closed: list[_Entry] = []
-        self._moments: list[Moment] = [Moment(at=start, lost=0)]
+        self._moments: list[_Moment] = [(start, 0, 0, 0)]
         self._off_since: dict[int, float] = {}
         self._off: list[tuple[int, float, float]] = []
 
@@ -60,14 +61,14 @@ class Ledger:
 
     def moment(self, now: float, lost: int, new: int, off: int) -> None:
         last = self._moments[-1]
-        if (last.lost, last.new, last.off) == (lost, new, off):
+        if last[1] == lost and last[2] == new and last[3] == off:
             return
-        if last.at == now:
+        if last[0] == now:
             self._moments.pop()
-        self._moments.append(Moment(at=now, lost=lost, new=new, off=off))
+        self._moments.append((now, lost, new, off))
 
     def report(self, now: float, since: float | None, counted: int) -> LossReport:
-        start = self.start if since is None else max(self.start, since)
+        start = self.start if since is None else min(max(self.start, since), now)
         # In the order of their ends: what ended before the window is not looked at.
         entries = self._closed[bisect_right(self._closed, start, key=lambda entry: entry[3]) :]
         for destination, pairs in self._open.items():
@@ -82,7 +83,7 @@ class Ledger:
             elif begin < end:
                 lost.append(((source, destination), begin, end, why))
         found = self._intervals(lost)
-        timeline = self._timeline(start, now)
+        timeline = self._timeline(start)
         pairs_lost = [self._pair(pair, intervals) for pair, intervals in found.items()]
         pairs_lost.sort(key=lambda each: (-each.seconds, each.source, each.destination))
         return LossReport(
@@ -126,10 +127,13 @@ class Ledger:
             lost_at_end=source in self._open.get(destination, ()),
         )
 
-    def _timeline(self, start: float, now: float) -> tuple[Moment, ...]:
-        before = [each for each in self._moments if each.at <= start][-1]
-        after = [each for each in self._moments if start < each.at <= now]
-        return Moment(at=start, lost=before.lost, new=before.new, off=before.off), *after
+    def _timeline(self, start: float) -> tuple[Moment, ...]:
+        first = bisect_right(self._moments, start, key=lambda moment: moment[0])
+        _, lost, new, off = self._moments[first - 1]
+        return (
+            Moment(at=start, lost=lost, new=new, off=off),
+            *(Moment(at=at, lost=lost, new=new, off=off) for at, lost, new, off in self._moments[first:]),
+        )
 
     def _powerless(self, start: float, now: float) -> Mapping[str, tuple[tuple[float, float], ...]]:
         entries = [*self._off, *((number, since, now) for number, since in self._off_since.items())]

@@ -226,6 +226,7 @@ def test_a_report_of_a_part_has_that_part() -> None:
     assert account.report(21.0, 12.0).total == 2 * 1.0 + 2 * 1.0
     assert account.report(22.0, 13.0).reasons == {"dead hop": 2 * 2.0}
     assert account.report(22.0, 22.0).pairs == ()
+    assert account.report(22.0, 99.0).off == 0.0
     part = account.report(22.0, 11.0)
     assert part.timeline[0].at == 11.0
     assert part.timeline[0].lost == 2
