@@ -6,6 +6,7 @@
     rehearse                   an hour in virtual time
     floor                      the same connections and messages over bare sockets
     attack                     coverage-guided fuzzing of the decoder, a session, a speaker: findings, and how much was tried
+    siege                      what strangers, slow, mute and flooding neighbours cost a converged mesh
     soak                       minutes of everything that can happen to a cluster: is it right each time, and does anything grow
     differential               no figures: whether real BIRD 1.6, given the same manifests, knows the same routes
 
@@ -17,12 +18,14 @@ Exit code: 0; 1 when a run gave no figure (the others are still printed); 2 for 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from bench import bird, tortie
@@ -187,6 +190,26 @@ def differential(examples: int, seed: int) -> None:
         sys.exit(2)
     click.echo(f"{examples} clusters, seed {seed}: {'no difference' if same else 'stopped'}")
     sys.exit(0 if same else 1)
+
+
+@main.command()
+@click.option("--nodes", type=click.IntRange(3), default=50, show_default=True)
+@click.option("--seconds", type=click.IntRange(1), default=20, show_default=True, help="Of each attack.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def siege(nodes: int, seconds: int, output: str) -> None:
+    """A converged mesh under attack: connections of strangers, a neighbour who says his OPEN octet by octet, one who asks and never
+    reads, one who floods. What a change of the others' routes takes, before and meanwhile, and what it costs in memory.
+    """
+    from bench.siege import siege as run_siege  # noqa: PLC0415  # half the house
+
+    try:
+        found = run_siege(nodes, seconds, say=partial(click.echo, err=output == "json"))
+    except BenchError as error:
+        click.echo(error, err=True)
+        sys.exit(1)
+    if output == "json":
+        click.echo(json.dumps([attrs.asdict(each) for each in found], indent=1))
+    sys.exit(1 if any(each.sessions_lost for each in found) else 0)
 
 
 @main.command()
