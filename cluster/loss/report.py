@@ -103,6 +103,29 @@ class LossReport:
         wanted = source, destination
         return next((each for each in self.pairs if (each.source, each.destination) == wanted), None)
 
+    def since(self, moment: float) -> LossReport:
+        """The same on a clock that begins at ``moment``."""
+        return attrs.evolve(
+            self,
+            start=self.start - moment,
+            end=self.end - moment,
+            pairs=tuple(
+                attrs.evolve(
+                    pair,
+                    intervals=tuple(
+                        attrs.evolve(each, start=each.start - moment, end=each.end - moment)
+                        for each in pair.intervals
+                    ),
+                )
+                for pair in self.pairs
+            ),
+            timeline=tuple(attrs.evolve(each, at=each.at - moment) for each in self.timeline),
+            powerless={
+                name: tuple((begin - moment, end - moment) for begin, end in spans)
+                for name, spans in self.powerless.items()
+            },
+        )
+
     def to_json(self, *, limit: int | None = None) -> dict[str, Any]:
         """``limit``: no more than so many pairs, the worst ones."""
         kept = attrs.evolve(self, pairs=self.pairs[:limit])
