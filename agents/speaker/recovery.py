@@ -11,7 +11,7 @@ nothing of graceful restarts, or when its session ends with a word. The last loc
 neighbour that does not come holds everybody up for 240 s, as in life. Then the kernel gets what is right, and the neighbours
 all that there is.
 
-Left out: what the neighbours do meanwhile (``helper``), what is done at the end (``speaker``).
+Left out: what the neighbours do meanwhile (``helper``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from collections.abc import Iterable
 
 import attrs
 
+from agents.journal import Event
+from agents.speaker.exports import Exports
+from agents.speaker.kernel import Kernel
 from agents.speaker.peer import Peer
+from agents.speaker.rib import Rib
+from agents.speaker.sessions import Sessions
 from protocol.bgp.messages import Open
 
 WAIT = 240.0
@@ -38,12 +43,13 @@ class Recovery:
     """The neighbours of the configuration that it began with; BIRD's ``gr_recovery``."""
     _begun: bool = False
 
-    def begin(self, members: Iterable[Peer], locks: Iterable[Peer], now: float) -> None:
+    def begin(self, members: Iterable[Peer], locks: Iterable[Peer], now: float) -> Event:
         """``locks``: those that may have a session now, and do not wait for another stanza's."""
         self._members = dict.fromkeys(members)
         self.locks = dict.fromkeys(locks)
         self.until = now + WAIT
         self._begun = True
+        return Event("Recovery", f"neighbours waited for, {WAIT:.0f} s at most: {len(self.locks)}")
 
     def has(self, peer: Peer) -> bool:
         """Whether its sessions say that this speaker has restarted."""
@@ -70,3 +76,16 @@ class Recovery:
 
     def is_over(self, now: float) -> bool:
         return self._begun and (not self.locks or self.until <= now)
+
+    def end(
+        self, peers: Iterable[Peer], sessions: Sessions, kernel: Kernel, exports: Exports, rib: Rib
+    ) -> Event:
+        """The kernel gets what is right, the neighbours everything, and nobody hears of a restart any more."""
+        for peer in peers:
+            for session in (peer.session, peer.rival):
+                if session is not None:
+                    session.wire_open = sessions.wire_open(peer.config)
+        stale = kernel.resume(rib.best)
+        exports.release()
+        missing = "".join(f"without {peer.config.name}; " for peer in self.locks)
+        return Event("RecoveryOver", f"{missing}stale routes taken out of the kernel: {stale}")

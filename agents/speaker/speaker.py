@@ -16,9 +16,6 @@ again. ``reload``, ``disable``, ``enable`` and ``restart`` are an operator's (``
 
 Of several stanzas for one neighbour one has a session at a time (``turns``).
 
-Timers are one heap, with one live entry a session. It is looked at when it is due and put back at the session's real next
-deadline, so a message that moves the hold timer costs nothing; an entry that is not the session's ``call_at`` is void.
-
 A speaker that is made ``recovering`` takes over the Fib of the one before it (``recovery``).
 
 Left out: what becomes of a neighbour's routes while it restarts (``helper``).
@@ -26,8 +23,6 @@ Left out: what becomes of a neighbour's routes while it restarts (``helper``).
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 import random
 from collections.abc import Mapping
@@ -44,9 +39,10 @@ from agents.speaker.links import Link, LinkChange, LinkEvent, LinkOptions, expec
 from agents.speaker.own import OwnRoutes
 from agents.speaker.peer import Peer
 from agents.speaker.policy import ImportPolicies
-from agents.speaker.recovery import WAIT, Recovery
+from agents.speaker.recovery import Recovery
 from agents.speaker.rib import Rib
 from agents.speaker.sessions import Sessions
+from agents.speaker.timers import Timers
 from agents.speaker.turns import Turns
 from protocol.bgp.attributes import Attributes
 from protocol.bgp.errors import Cease
@@ -88,8 +84,7 @@ class Speaker:
         """What neighbours that started first sent before ``start``."""
         self._turns = Turns()
         self._expected: Mapping[Address, LinkOptions] = {}
-        self._timers: list[tuple[float, int, Session]] = []
-        self._order = itertools.count()
+        self._timers = Timers()
         self._effects = Effects()
         self._now = now
         self._learned: Mapping[Prefix, FibRoute] = {}
@@ -106,9 +101,7 @@ class Speaker:
         """Begin to dial and to accept."""
         self._running = True
         if self.recovery is not None:
-            locks = self._turns.leaders()
-            self.recovery.begin(self.peers.values(), locks, now)
-            self._note(Event("Recovery", f"neighbours waited for, {WAIT:.0f} s at most: {len(locks)}"))
+            self._note(self.recovery.begin(self.peers.values(), self._turns.leaders(), now))
         for peer in self.peers.values():
             self._start_peer(peer, now)
         early, self._early = self._early, []
@@ -219,14 +212,9 @@ class Speaker:
                 elif what is LinkChange.DOUBTED:
                     session.doubt(now)
                     self._after(session, now)
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            deadline, _, session = heapq.heappop(timers)
-            if session.call_at == deadline and session.owner is not None:
-                session.call_at = math.inf
-                session.rearm = True
-                session.handle_timer(now)
-                self._after(session, now)
+        for session in self._timers.due(now):
+            session.handle_timer(now)
+            self._after(session, now)
         self._helper.expire(now)
         self._flush(now)
 
@@ -241,11 +229,8 @@ class Speaker:
         """When ``handle`` must be called at the latest; ``-inf`` when a neighbour can be told more at once."""
         if self._exports.has_room():
             return -math.inf
-        timers = self._timers
-        while timers and timers[0][0] != timers[0][2].call_at:
-            heapq.heappop(timers)
         until = self.recovery.until if self.recovery is not None else math.inf
-        return min(timers[0][0] if timers else math.inf, self._helper.next_timer(), until)
+        return min(self._timers.next(), self._helper.next_timer(), until)
 
     def waits_for(self, peer: Peer) -> Peer | None:
         """Who has the session with its neighbour instead of it."""
@@ -377,11 +362,7 @@ class Speaker:
                 else:
                     self._signal(peer, session, event, now)
         if session.rearm:
-            session.rearm = False
-            deadline = session.next_timer()
-            if deadline < session.call_at:
-                session.call_at = deadline
-                heapq.heappush(self._timers, (deadline, next(self._order), session))
+            self._timers.arm(session)
 
     def _signal(self, peer: Peer, session: Session, event: object, now: float) -> None:
         if event is Signal.DIAL:
@@ -445,7 +426,7 @@ class Speaker:
         """Nobody has to be woken for a session that is vouched for: its entry is void."""
         session.rest(now)
         if session.next_timer() == math.inf:
-            session.call_at = math.inf
+            self._timers.disarm(session)
 
     def _retire(self, session: Session, now: float) -> None:
         """The other connection is Established: this one is no more."""
@@ -532,19 +513,11 @@ class Speaker:
         changes = self.rib.take_changes()
         self._kernel.follow(changes)
         if self.recovery is not None and self.recovery.is_over(now):
-            self._recovered(self.recovery)
+            recovery, self.recovery = self.recovery, None
+            self._note(
+                recovery.end(self.peers.values(), self._sessions, self._kernel, self._exports, self.rib)
+            )
         self._exports.flush(changes)
-
-    def _recovered(self, recovery: Recovery) -> None:
-        self.recovery = None
-        for peer in self.peers.values():
-            for session in (peer.session, peer.rival):
-                if session is not None:
-                    session.wire_open = self._sessions.wire_open(peer.config)
-        stale = self._kernel.resume(self.rib.best)
-        self._exports.release()
-        missing = "".join(f"without {peer.config.name}; " for peer in recovery.locks)
-        self._note(Event("RecoveryOver", f"{missing}stale routes taken out of the kernel: {stale}"))
 
 
 def _identity(config: SpeakerConfig) -> tuple[object, ...]:
