@@ -99,6 +99,8 @@ class Plan:
 
 def make_plan(cluster: str, trial: Trial) -> Plan:
     before, after = trial.before, trial.after
+    names = {**before.names, **after.names}
+    before, after = _named(before, names), _named(after, names)
     return Plan(
         cluster=cluster,
         nodes=len(before.tables),
@@ -118,9 +120,19 @@ def make_plan(cluster: str, trial: Trial) -> Plan:
         amiss=trial.settled.differences,
         unsettled=trial.settled.unsettled,
         amiss_before=trial.copied.differences,
-        names={**before.names, **after.names},
+        names=names,
         homes=homes(before.tables, after.tables),
     )
+
+
+def _named(picture: Picture, names: Mapping[Address, str]) -> Picture:
+    """A neighbour that is nobody's in one picture, and somebody's in the other, is the same one in both."""
+    texts = {format_address(address): name for address, name in names.items()}
+    views = [
+        attrs.evolve(view, neighbour=texts[view.neighbour]) if view.neighbour in texts else view
+        for view in picture.sessions
+    ]
+    return attrs.evolve(picture, sessions=views)
 
 
 def _falls(events: Iterable[SessionEvent], before: Picture, after: Picture) -> Mapping[Ends, Falls]:

@@ -124,6 +124,22 @@ def test_a_reflector_that_loses_its_label_is_one_of_two() -> None:
     assert any("selects" in each or "BGP session" in each for each in both.warnings), both.warnings
 
 
+def test_a_router_that_goes_leaves_those_who_still_ask_for_it() -> None:
+    """And is the same neighbour before and after, though nobody has its address then."""
+    tor = {
+        "apiVersion": "lab.tortie/v1",
+        "kind": "Router",
+        "metadata": {"name": "tor"},
+        "spec": {"addresses": ["10.77.9.1/16"], "asNumber": 65000, "neighbors": [{"nodeSelector": "all()"}]},
+    }
+    peering = bgp_peer("tor", peerIP="10.77.9.1", asNumber=65000)
+    plan = planned(cluster(2, tor, peering), change(tor, delete=True))
+    assert [(each.fate, each.ends[1]) for each in plan.sessions] == [("gone", "tor"), ("gone", "tor")]
+    assert all(each.why for each in plan.sessions), "as they still ask for it"
+    assert plan.gone == ("tor",)
+    assert plan.harmless
+
+
 def test_a_filter_that_hides_a_node(golden: Golden) -> None:
     peering = bgp_peer("all", nodeSelector="all()", peerSelector="all()", filters=["hide"])
     state = cluster(
