@@ -55,6 +55,10 @@ def rehearse(sources: tuple[str, ...], **options: Any) -> None:
         code = _rehearse(sources, options)
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
+    except BaseExceptionGroup as group:
+        from cluster.cli.words import unwritten
+
+        raise unwritten(group) from None
     sys.exit(code)
 
 

@@ -128,13 +128,9 @@ def up(once: bool, output: str, **options: object) -> None:
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BaseExceptionGroup as group:
-        unwritten, others = group.split(OSError)
-        if unwritten is None or others is not None:
-            raise
-        error: BaseException = unwritten
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None  # a full disk, a closed pipe: the group knows how to say it
+        from cluster.cli.words import unwritten
+
+        raise unwritten(group) from None
     sys.exit(code)
 
 

@@ -110,3 +110,16 @@ def tell_deleted(outcome: Outcome) -> None:
     if outcome.errors:
         kind = f"'{outcome.kind}' " if outcome.kind else ""
         raise Failed("\n".join(f"Failed to delete {kind}resource: {error}" for error in outcome.errors))
+
+
+def unwritten(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to raise instead of a group: of one that is about writing alone (a full disk, a closed pipe) the first error, which can
+    be said in a line; any other as it is.
+    """
+    errors, others = group.split(OSError)
+    if errors is None or others is not None:
+        return group
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,146 @@
+"""One seed is one run, in any process; signals end it; the same scenario over TCP and on the real clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from cluster.rehearsal.rehearse import OVER_TCP, CannotRun, Interrupted, rehearse
+from cluster.scenario.model import (
+    Cluster,
+    Converged,
+    Freeze,
+    PowerOff,
+    Restart,
+    Scenario,
+    Sessions,
+    Start,
+    Step,
+    Wait,
+)
+
+ROOT = Path(__file__).parents[3]
+PORT = 21795
+
+BUSY = Scenario(
+    name="busy",
+    cluster=Cluster(nodes=4),
+    steps=(
+        Step(at=10.0, do=(Restart(("all",), 2, 3.0), PowerOff(("node-002",))), expect=(Converged(),)),
+        Step(do=(Start(("node-002",)), Freeze(("node-003",)), Wait(200.0)), expect=(Converged(),)),
+    ),
+)  # fmt: skip
+
+
+def log(scenario: Scenario) -> str:
+    pieces: list[str] = []
+    report = rehearse(scenario, sink=pieces.append)
+    text = "".join(pieces)
+    assert report.events == text.count("\n") > 100
+    return text
+
+
+def test_one_seed_is_one_run_and_another_seed_another() -> None:
+    first, again, other = log(BUSY), log(BUSY), log(attrs.evolve(BUSY, seed=1))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.slow
+def test_a_run_is_the_same_in_another_process_with_other_hashes() -> None:
+    program = (
+        "from tests.cluster.rehearsal.test_rehearse import BUSY, rehearse\nprint(rehearse(BUSY).digest)\n"
+    )
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    ]
+    assert digests == [rehearse(BUSY).digest] * 2
+
+
+def test_nothing_is_left_of_a_run_that_fails() -> None:
+    def fails(what: str) -> None:
+        if what.startswith("step 2"):
+            raise OSError("the screen is gone")
+
+    before = rehearse(BUSY).digest
+    with pytest.raises(BaseExceptionGroup):
+        rehearse(BUSY, progress=fails)
+    assert rehearse(BUSY).digest == before
+
+
+def test_a_signal_ends_it() -> None:
+    def interrupt(what: str) -> None:
+        if what.startswith("step 2"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        rehearse(BUSY, progress=interrupt)
+    assert caught.value.number == signal.SIGINT
+
+
+def test_time_is_told_as_it_passes() -> None:
+    times: list[float] = []
+    rehearse(BUSY, tick=times.append)
+    assert times == sorted(times)
+    assert times[-1] > 200
+
+
+@pytest.mark.slow
+def test_over_tcp_time_is_virtual_too() -> None:
+    scenario = attrs.evolve(
+        BUSY,
+        steps=(
+            Step(do=(PowerOff(("node-002",)),), expect=(Converged(within=95.0), Sessions(count=6))),
+            Step(at=3600.0, do=(Start(("node-002",)),), expect=(Converged(), Sessions(count=12))),
+        ),
+    )
+    report = rehearse(scenario, bgp_port=PORT)
+    assert report.ok, report.failures()
+    assert report.how == OVER_TCP
+    assert report.ended > 3600
+    assert report.took < 60
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_started() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.77.0.1", PORT + 1))
+        taken.listen()
+        with pytest.raises(CannotRun, match=r"127\.77\.0\.1:21796 \(for node-001\) is in use"):
+            rehearse(BUSY, bgp_port=PORT + 1)
+
+
+@pytest.mark.slow
+def test_on_the_real_clock(tmp_path: Path) -> None:
+    """In a process of its own: it forks, which a test runner with threads must not."""
+    (tmp_path / "live.yaml").write_text(
+        "apiVersion: lab.tortie/v1\nkind: Scenario\nmetadata: {name: live}\n"
+        "spec:\n  holdTime: 3s\n  cluster: {nodes: 3, off: node-003}\n  steps:\n"
+        "  - do: [power-off: node-002]\n    expect: [converged: {within: 20s}, sessions: {count: 0}]\n"
+        "  - do: [start: [node-002, node-003]]\n    expect: [converged: {within: 20s}, sessions: {count: 6, within: 10s}]\n"
+    )
+    command = [sys.executable, "-P", "-m", "cluster", "rehearse", "--real", "--bgp-port", str(PORT + 2)]
+    ended = subprocess.run(
+        [*command, str(tmp_path)],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "live: 3 nodes, real time, shards" in ended.stdout
