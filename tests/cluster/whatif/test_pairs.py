@@ -78,7 +78,7 @@ def test_many_pairs_are_told_by_their_reason() -> None:
     loop = attrs.evolve(many[0].intervals[0], reason="loop", why="x goes round: a, b")
     many[0] = attrs.evolve(many[0], intervals=(loop,))
     assert [*pair_lines(compare_pairs(report(*many), CHANGED))] == [
-        "5 of 12 pairs lose traffic for up to 5 s, 15 s in all: hub with 5 others",
+        "5 of 12 pairs lose traffic for up to 5 s, 15 s over all of them: hub with 5 others",
         "  4 pairs, no route; such as: hub has no route to n5's",
         "  x goes round: a, b",
     ]
