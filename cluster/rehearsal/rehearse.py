@@ -85,7 +85,7 @@ def rehearse(
         off = off_of(scenario, world)
     except UnknownName as error:
         raise CannotRun(str(error)) from None
-    run = _Run(scenario, world, off, endpoints, EventLog(sink), progress)
+    run = _Run(scenario, world, off, endpoints, EventLog(sink), progress, afterwards)
     began = time.monotonic()
     run_virtual(run.main, scenario.seed, [] if tick is None else [_Tick(tick)])
     run.log.flush()
