@@ -62,6 +62,20 @@ class Flock:
             process.wait()
         self._temporary.cleanup()
 
+    def kill(self, daemon: Daemon) -> None:
+        """As a container's are: without a word."""
+        self._processes[daemon].kill()
+        self._processes[daemon].wait()
+        if (control := self._controls.pop(daemon, None)) is not None:
+            control.close()
+        (self._place(daemon) / "control").unlink(missing_ok=True)
+
+    def recover(self, daemon: Daemon, files: Mapping[str, str]) -> None:
+        """Start it again with these files, as calico-node starts it: ``bird -R``."""
+        for name, text in files.items():
+            (self._place(daemon) / name).write_text(text)
+        self._start(daemon, "-R")
+
     def routes(self, daemon: Daemon) -> Counter[Route]:
         return read(self._ask(daemon, "show route all"))
 
@@ -81,11 +95,17 @@ class Flock:
     def _place(self, daemon: Daemon) -> Path:
         return Path(self._temporary.name) / f"{daemon[0]}-{daemon[1]}"
 
-    def _start(self, daemon: Daemon) -> None:
+    def protocols(self, daemon: Daemon) -> str:
+        return self._ask(daemon, "show protocols all")
+
+    def status(self, daemon: Daemon) -> str:
+        return self._ask(daemon, "show status")
+
+    def _start(self, daemon: Daemon, *options: str) -> None:
         node, family = daemon
         place = self._place(daemon)
         main = "bird.cfg" if family == 4 else "bird6.cfg"
-        command = [self._programs[family], "-d", "-c", main, "-s", "control", "-P", "pid"]
+        command = [self._programs[family], "-d", "-c", main, "-s", "control", "-P", "pid", *options]
         with (place / "log").open("ab") as log:
             self._processes[daemon] = subprocess.Popen(
                 self._wire.command(node, command),
