@@ -13,7 +13,7 @@ When the system refuses one, there are none (``CannotStart``).
 
 Nothing survives: leaving the ``with`` kills and reaps; a coordinator that is itself killed takes them along by the
 end of its socket pairs and, on Linux, by PR_SET_PDEATHSIG. Shards do not listen to Ctrl-C, which a terminal sends to
-the whole process group: they would only die before they could be told. A kill is what a shard expects (a power cut
+the whole process group: they would only die before they could be told. A kill is what a shard expects (the end
 of its nodes), so there is no polite way before it.
 
 Left out: what a shard does (``shard``), and what is done about one that died (``coordinator``).
