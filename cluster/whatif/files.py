@@ -5,7 +5,8 @@
     state.json     the cluster as it was: ``plan --from DIR`` tries another change on it
     scenario.yaml  the same cluster and the change as a scenario: ``rehearse`` plays it
 
-Owns the writing of all four, and the reading of a state. The scenario expects what a plan asks: that no pair loses anything.
+Owns the writing of all four, and the reading of a state. The scenario expects what a plan asks: that no pair loses anything, if none
+has lost anything before.
 
 A scenario begins with manifests, and so what manifests cannot say is said by its first step (who is stopped, what is cut) or not
 at all: stamps, and who had an address first that two nodes have.
@@ -14,11 +15,13 @@ at all: stamps, and who had an address first that two nodes have.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import attrs
 
+from cluster.hosting import KINDS as HOSTED
 from cluster.scenario import model
 from cluster.scenario.write import write
 from cluster.whatif.change import Change
@@ -48,12 +51,15 @@ def write_plan(directory: Path, plan: Plan, state: State, change: Change, seed: 
         ("plan.txt", plan_text(plan)),
         ("plan.json", json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n"),
         (STATE, json.dumps(state.to_json(), ensure_ascii=False) + "\n"),
-        ("scenario.yaml", write(scenario_of(state, change, seed))),
+        ("scenario.yaml", write(scenario_of(state, change, seed, whole=not plan.pairs.before))),
     ):
         (directory / name).write_text(text)
 
 
-def scenario_of(state: State, change: Change, seed: int) -> model.Scenario:
+def scenario_of(state: State, change: Change, seed: int, *, whole: bool = True) -> model.Scenario:
+    """``whole``: every pair has traffic before the change. Else nothing is expected of losses, since a step counts those too that go
+    on from before.
+    """
     documents = change.documents
     action: model.Action
     if change.delete:
@@ -61,7 +67,8 @@ def scenario_of(state: State, change: Change, seed: int) -> model.Scenario:
     else:
         action = model.Apply(tuple(map(_unstamped, map(decode, documents))))
     steps = []
-    faults = [*_faults(state)]
+    members = {each["metadata"]["name"] for each in state.documents if each["kind"] in HOSTED}
+    faults = _faults(state, members)
     if faults:
         steps.append(
             model.Step(
@@ -73,7 +80,7 @@ def scenario_of(state: State, change: Change, seed: int) -> model.Scenario:
             name="the change",
             when=(model.WhenConverged(),),
             do=(action,),
-            expect=(model.Converged(), model.Loss(pair=0.0)),
+            expect=(model.Converged(), model.Loss(pair=0.0)) if whole else (model.Converged(),),
         )
     )
     return model.Scenario(
@@ -84,19 +91,23 @@ def scenario_of(state: State, change: Change, seed: int) -> model.Scenario:
         cluster=model.Cluster(
             pods_per_node=state.pods_per_node,
             resources=tuple(_unstamped(decode(document)) for document in state.documents),
-            off=state.off,
+            off=tuple(name for name in state.off if name in members),
         ),
         steps=tuple(steps),
     )
 
 
-def _faults(state: State) -> list[model.Fault]:
+def _faults(state: State, members: Collection[str]) -> list[model.Fault]:
     found: list[model.Fault] = []
-    if state.stopped:
-        found.append(model.Stop(state.stopped))
-    if state.frozen:
-        found.append(model.Freeze(state.frozen))
-    return found + [model.Partition((one,), (other,)) for one, other in state.cut]
+    stopped, frozen = (
+        tuple(name for name in names if name in members) for names in (state.stopped, state.frozen)
+    )
+    if stopped:
+        found.append(model.Stop(stopped))
+    if frozen:
+        found.append(model.Freeze(frozen))
+    cut = [(one, other) for one, other in state.cut if one in members and other in members]
+    return found + [model.Partition((one,), (other,)) for one, other in cut]
 
 
 def _unstamped(resource: Resource) -> Resource:

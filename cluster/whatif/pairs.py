@@ -98,7 +98,9 @@ def pair_lines(pairs: Pairs) -> Iterator[str]:
     if passing:
         longest = max(each.seconds for each in passing)
         upto = "up to " if len(passing) > 1 else ""
-        total = f", {seconds(sum(each.seconds for each in passing))} over all of them" if len(passing) > 1 else ""
+        total = (
+            f", {seconds(sum(each.seconds for each in passing))} over all of them" if len(passing) > 1 else ""
+        )
         yield f"{_of(passing, pairs)} for {upto}{seconds(longest)}{total}: {_whom(passing)}"
         yield from _reasons(passing)
     if pairs.regained:

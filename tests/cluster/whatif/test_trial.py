@@ -8,6 +8,7 @@ import attrs
 import pytest
 import yaml
 
+from cluster.rehearsal.rehearse import rehearse
 from cluster.spec import Spec, build
 from cluster.whatif.change import Change
 from cluster.whatif.files import scenario_of
@@ -180,6 +181,26 @@ def test_faults_are_copied_too() -> None:
 def test_one_seed_is_one_plan() -> None:
     state, what = cluster(), change(mesh(asNumber=64513))
     assert planned(state, what).to_json() == planned(state, what).to_json()
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        change(mesh(asNumber=64513)),
+        change(mesh(nodeToNodeMeshEnabled=False)),
+        change(pool(POOL, "192.168.0.0/16"), delete=True),
+        change(pool("spare", "10.99.0.0/16")),
+    ],
+    ids=["as", "mesh", "pool", "harmless"],
+)
+def test_the_scenario_of_a_plan_comes_to_the_same_verdict(what: Change) -> None:
+    state = attrs.evolve(cluster(), off=("node-004", "nobody"))
+    plan = planned(state, what)
+    report = rehearse(scenario_of(state, what, seed=1))
+    assert report.ok is plan.harmless
+    assert report.loss is not None
+    lost = {(each.source, each.destination) for each in report.loss.pairs}
+    assert lost == {(each.source, each.destination) for each in plan.pairs.lost}
 
 
 def test_a_state_of_a_plan_is_a_scenario_without_stamps() -> None:
