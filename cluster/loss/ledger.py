@@ -11,6 +11,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
+import attrs
+
 from cluster.loss.failure import Common, Why, words
 from cluster.loss.report import CauseLoss, Interval, LossReport, Moment, PairLoss
 
@@ -128,12 +130,20 @@ class Ledger:
         )
 
     def _timeline(self, start: float) -> tuple[Moment, ...]:
-        first = bisect_right(self._moments, start, key=lambda moment: moment[0])
-        _, lost, new, off = self._moments[first - 1]
-        return (
-            Moment(at=start, lost=lost, new=new, off=off),
-            *(Moment(at=at, lost=lost, new=new, off=off) for at, lost, new, off in self._moments[first:]),
+        never = sorted(
+            max(since, start) for each in self._open.values() for since, _, new in each.values() if new
         )
+        first = bisect_right(self._moments, start, key=lambda moment: moment[0]) - 1
+        counts = {max(at, start): counts for at, *counts in self._moments[first:]}
+        found: list[Moment] = []
+        lost = new = off = 0
+        for at in sorted({*counts, *never}):
+            lost, new, off = counts.get(at, (lost, new, off))
+            late = bisect_right(never, at)  # that never arrived: not new, but lost
+            moment = Moment(at=at, lost=lost + late, new=new - late, off=off)
+            if not found or attrs.evolve(found[-1], at=at) != moment:
+                found.append(moment)
+        return tuple(found)
 
     def _powerless(self, start: float, now: float) -> Mapping[str, tuple[tuple[float, float], ...]]:
         entries = [*self._off, *((number, since, now) for number, since in self._off_since.items())]

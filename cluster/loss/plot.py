@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.loss.failure import Reason
+from cluster.loss.render import seconds
 from cluster.loss.report import LossReport, PairLoss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WORST = 20
+HAIR = 0.6
+"""Points of outline: what is too short for a pixel is seen all the same."""
 
 COLOURS: Mapping[str, str] = {
     Reason.NO_ROUTE.value: "#4477aa",
@@ -53,6 +56,7 @@ def plot(loss: LossReport, path: str | Path, *, title: str = "") -> None:
     check(path)
     import matplotlib as mpl  # noqa: PLC0415  # an extra, and 0.5 s
     from matplotlib.figure import Figure  # noqa: PLC0415  # the same
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415  # the same
 
     kind = Path(path).suffix.lower().removeprefix(".")
     rows = loss.pairs[:WORST]
@@ -60,12 +64,16 @@ def plot(loss: LossReport, path: str | Path, *, title: str = "") -> None:
         {"svg.hashsalt": "tortie", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
         figure = Figure(figsize=(10, 3.2 + 0.22 * len(rows)), layout="constrained")
-        above, below = figure.subplots(
-            2, 1, sharex=True, gridspec_kw={"height_ratios": [2.4, max(0.6, 0.22 * len(rows))]}
-        )
+        if rows:
+            ratios = [2.4, max(0.6, 0.22 * len(rows))]
+            above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": ratios})
+            _bars(below, loss, rows)
+        else:
+            above = below = figure.subplots()
         _curve(above, loss)
-        _bars(below, loss, rows)
-        figure.suptitle(title or _title(loss), x=0.01, ha="left", fontsize=10)
+        above.yaxis.set_major_locator(MaxNLocator(integer=True))
+        below.set_xlabel(_notes(loss, rows))
+        figure.suptitle(": ".join(filter(None, (title, _title(loss)))), x=0.01, ha="left", fontsize=10)
         metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
         figure.savefig(path, format=kind, dpi=150, metadata=metadata)
 
@@ -73,7 +81,7 @@ def plot(loss: LossReport, path: str | Path, *, title: str = "") -> None:
 def _title(loss: LossReport) -> str:
     if not loss.pairs:
         return f"nothing lost between {loss.counted:,} pairs of nodes"
-    return f"{loss.lost_pairs:,} of {loss.counted:,} pairs lost {loss.total:,.2f} s together, the worst {loss.worst:,.2f} s"
+    return f"{loss.lost_pairs:,} of {loss.counted:,} pairs lost {seconds(loss.total)} together, the worst {seconds(loss.worst)}"
 
 
 def _curve(axes: Axes, loss: LossReport) -> None:
@@ -88,7 +96,16 @@ def _curve(axes: Axes, loss: LossReport) -> None:
             step="post",
             linewidth=0,
         )
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=len(reasons))
+        all_pairs = [each.lost for each in loss.timeline]
+        axes.step(
+            [*(each.at for each in loss.timeline), loss.end],
+            [*all_pairs, all_pairs[-1]],
+            where="post",
+            color="#444444",
+            linewidth=HAIR,
+            label=f"all {loss.lost_pairs:,} pairs",
+        )
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=len(reasons) + 1)
     axes.set_ylabel("pairs lost")
     axes.set_xlim(loss.start, max(loss.end, loss.start + 1e-9))
     axes.set_ylim(bottom=0)
@@ -124,15 +141,19 @@ def _bars(axes: Axes, loss: LossReport, rows: Sequence[PairLoss]) -> None:
                 [(each.start, each.seconds)],
                 (place - 0.4, 0.8),
                 facecolors=COLOURS[each.reason],
-                edgecolors="none",
+                edgecolors=COLOURS[each.reason],
+                linewidth=HAIR,
             )
-    labels = [f"{pair.source} to {pair.destination}  {pair.seconds:,.2f} s" for pair in rows]
+    labels = [f"{pair.source} to {pair.destination}  {seconds(pair.seconds)}" for pair in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+
+
+def _notes(loss: LossReport, rows: Sequence[PairLoss]) -> str:
     more = loss.lost_pairs - len(rows)
     notes = ["seconds"]
-    if loss.powerless:
+    if rows and loss.powerless:
         notes.append("grey: an end has no power")
     if more > 0:
         notes.append(f"{more:,} more pairs are not shown")
-    axes.set_xlabel("; ".join(notes))
+    return "; ".join(notes)

@@ -57,7 +57,7 @@ class CauseLoss:
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """Pairs that are lost, new or off from ``at`` on, until the next moment."""
+    """Pairs that are lost, new or off from ``at`` on, until the next moment; those that never arrived are lost."""
 
     at: float
     lost: int

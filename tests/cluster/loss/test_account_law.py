@@ -228,10 +228,10 @@ def holds_together(report: LossReport) -> None:
     assert report.total == pytest.approx(sum(each.seconds for each in report.causes))
     assert report.total == pytest.approx(sum(report.reasons.values()))
     ends = [*(each.at for each in report.timeline[1:]), report.end]
-    area = sum(
-        (each.lost + each.new) * (end - each.at) for each, end in zip(report.timeline, ends, strict=True)
-    )
-    assert report.total + report.new == pytest.approx(area)
+    lasting = [(each, end - each.at) for each, end in zip(report.timeline, ends, strict=True)]
+    assert report.total == sum(each.lost * lasts for each, lasts in lasting)
+    assert report.new == sum(each.new * lasts for each, lasts in lasting)
+    assert report.off == sum(each.off * lasts for each, lasts in lasting)
     for pair in report.pairs:
         ends_before = report.start
         for each in pair.intervals:
