@@ -107,8 +107,6 @@ def _curve(loss: LossReport, width: int) -> list[str]:
     """Pairs lost over time. A column shows the most that there were in its time, so that nothing is too short to be seen."""
     peaks = _peaks(loss.timeline, loss.start, loss.end, width)
     top = max(peaks)
-    if not top:  # what was new and never came through
-        return []
     margin = max(len(f"{top:,}"), 1) + 2
     found = []
     for row in range(HEIGHT, 0, -1):
