@@ -36,6 +36,9 @@ FIRST_LOOK: Final = 0.05
 SELDOM: Final = 1.0
 """Seconds between looks at something that is waited for: they grow from the one to the other."""
 
+BOOT: Final = 0.001
+"""Seconds in which a node that was created is started, in virtual time: what is done next may be done to it."""
+
 Problems = list[str]
 
 
@@ -126,6 +129,8 @@ class Doing:
                 for resource in resources:
                     document = encode(resource)
                     self._try(resource.key, problems, partial(self._writing.apply, document))
+                if any(resource.kind in ("Node", "Router") for resource in resources):
+                    await self.stage.sleep(BOOT)
             case model.Patch(key=key, patch=patch, type=type_):
                 self._try(key, problems, partial(self._writing.patch, key, _PATCHES[type_], patch))
             case model.Label(names=names, labels=labels, kind=kind, namespace=namespace):

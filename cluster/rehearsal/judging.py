@@ -19,6 +19,7 @@ from cluster.rehearsal.doing import members_of, until
 from cluster.rehearsal.report import Finding
 from cluster.rehearsal.stage import SessionView, Stage
 from cluster.scenario import model
+from cluster.scenario.form import blocks_of
 from cluster.scenario.names import UnknownName
 from cluster.scenario.write import span, words
 from cluster.soundness import unsound
@@ -142,20 +143,35 @@ class Judge:
     async def _routes(self, clause: model.Routes) -> _Verdict:
         names = members_of(clause.names, self.stage)
         addresses = self._addresses()
+        present = [(prefix, each.via) for each in clause.present for prefix in self._prefixes(each.prefix)]
+        absent = [prefix for each in clause.absent for prefix in self._prefixes(each)]
         wrong: list[str] = []
         for name in names:
             table = await self.stage.routes(name)
-            for wanted in clause.present:
-                route = table.get(parse_prefix(wanted.prefix))
+            for prefix, via in present:
+                route = table.get(parse_prefix(prefix))
                 if route is None:
-                    wrong.append(f"{name} has no {wanted.prefix}")
-                elif wanted.via and not _goes(route, wanted.via, addresses):
-                    wrong.append(f"{name} has {wanted.prefix} {route_text(route)}")
-            for prefix in clause.absent:
+                    wrong.append(f"{name} has no {prefix}")
+                elif via and not _goes(route, via, addresses):
+                    wrong.append(f"{name} has {prefix} {route_text(route)}")
+            for prefix in absent:
                 route = table.get(parse_prefix(prefix))
                 if route is not None:
                     wrong.append(f"{name} has {prefix} {route_text(route)}")
         return _Verdict(not wrong, _some(wrong))
+
+    def _prefixes(self, text: str) -> list[str]:
+        """Raises UnknownName for a node without blocks."""
+        node = blocks_of(text)
+        if not node:
+            return [text]
+        claims = [each["spec"] for each in self.stage.store.list("BlockAffinity")]
+        found = [
+            spec["cidr"] for spec in claims if spec.get("node") == node and spec.get("state") == "confirmed"
+        ]
+        if not found:
+            raise UnknownName(f"{node} has no blocks")
+        return found
 
     def _addresses(self) -> dict[str, tuple[Address, ...]]:
         return {

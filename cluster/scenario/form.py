@@ -28,8 +28,8 @@ from protocol.v3.fields import (
     Check,
     LabelKey,
     LabelValue,
-    StrictCidr,
     Subdomain,
+    as_strict_network,
     at_most,
     between,
     check_subdomain,
@@ -43,6 +43,7 @@ STATES: Final = ("Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Establ
 MAX_SECONDS: Final = 30 * 86400.0
 
 _SESSION: Final = re.compile(r"session\s+(\S+)\s+(\S+)\s+is(\s+not)?\s+(\S+)")
+_BLOCKS: Final = "blocks of "
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 
 
@@ -58,6 +59,11 @@ def session(text: str) -> tuple[str, str, bool, str] | None:
     """Node, peer, whether it is negated, and the state; None when the condition is another."""
     found = _SESSION.fullmatch(text)
     return None if found is None else (found[1], found[2], found[3] is not None, found[4])
+
+
+def blocks_of(text: str) -> str:
+    """The node whose blocks are meant by ``blocks of NODE``; "" for a prefix."""
+    return text.removeprefix(_BLOCKS).strip() if text.startswith(_BLOCKS) else ""
 
 
 def is_name(text: str) -> bool:
@@ -92,6 +98,14 @@ def _check_condition(texts: tuple[str, ...]) -> None:
             raise ValueError(f"{found[3]!r} is no state of a session: {', '.join(STATES)}")
 
 
+def _check_prefix(text: str) -> None:
+    name = blocks_of(text)
+    if name:
+        check_subdomain(name)
+    else:
+        as_strict_network(text)
+
+
 def _check_kind(text: str) -> None:
     if kinds.find(text) is None:
         raise ValueError(f"{text!r} is no kind that can be written; known are {', '.join(_KINDS)}")
@@ -103,6 +117,7 @@ Seconds = Annotated[str, AsText(), Check(seconds)]
 Names = Annotated[tuple[str, ...], Check(_check_names)]
 SomeNames = Annotated[tuple[str, ...], counted(1, MAX_NODES), Check(_check_names)]
 Conditions = Annotated[tuple[str, ...], Check(_check_condition)]
+PrefixText = Annotated[str, Check(_check_prefix)]
 Kind = Annotated[str, Check(_check_kind)]
 Count = Annotated[int, between(1, 10_000)]
 State = Literal["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"]
@@ -204,7 +219,7 @@ class LossForm:
 
 @attrs.frozen(kw_only=True)
 class WantedForm:
-    prefix: StrictCidr
+    prefix: PrefixText
     via: tuple[str, ...] = ()
 
 
@@ -212,7 +227,7 @@ class WantedForm:
 class RoutesForm:
     nodes: SomeNames = (ALL,)
     present: tuple[WantedForm, ...] = ()
-    absent: tuple[StrictCidr, ...] = ()
+    absent: tuple[PrefixText, ...] = ()
     within: Seconds = "0"
 
 

@@ -228,7 +228,7 @@ class Loss:
 
 @attrs.frozen
 class Wanted:
-    """A route that must be there. ``via``: what it goes to, each a node's or router's name, a gateway's address, a device, or the
+    """A route that must be there; ``prefix`` may be ``"blocks of NODE"``, those that IPAM has given it. ``via``: what it goes to, each a node's or router's name, a gateway's address, a device, or the
     kind of route (``blackhole``, ``unreachable``); all of them and no other. Empty: wherever it goes.
     """
 

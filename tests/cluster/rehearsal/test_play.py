@@ -323,6 +323,42 @@ def test_routes_are_there_or_not_and_go_where_they_should() -> None:
     assert verdicts[7][1].endswith("; and 1 more")
 
 
+def test_blocks_are_known_by_their_nodes() -> None:
+    own, others = "blocks of node-002", ("node-001", "node-003")
+    wanted = (model.Wanted(own, ("node-002",)),)
+    before, after = played(
+        expecting(
+            model.Routes(names=others, present=wanted),
+            model.Routes(names=("node-002",), present=wanted),
+            model.Routes(names=others, absent=(own,)),
+        ),
+        doing(
+            model.PowerOff(("node-002",)),
+            expect=(model.Converged(95.0), model.Routes(names=others, absent=(own,))),
+        ),
+    ).steps
+    assert [ok for ok, _ in found(before)] == [True, False, False]
+    assert after.ok
+    [verdict] = found(only(expecting(model.Routes(present=wanted)), pods_per_node=0))
+    assert verdict == (False, "node-002 has no blocks")
+
+
+def test_a_node_that_is_created_can_be_given_pods_at_once() -> None:
+    fresh = node("fresh", "10.77.0.77/16")
+    step = only(
+        doing(
+            model.Apply(resources(fresh)),
+            model.AddPods(("fresh",), 2),
+            expect=(model.Converged(), model.Sessions(count=20), model.SoundIpam()),
+        ),
+        doing(
+            model.Delete((("Node", "", "fresh"),)),
+            expect=(model.Converged(), model.Sessions(count=12), model.SoundIpam()),
+        ),
+    )
+    assert step.ok
+
+
 def test_routes_and_sessions_are_waited_for() -> None:
     gone = model.Sessions(peer="node-004", count=0, within=95.0)
     step = only(

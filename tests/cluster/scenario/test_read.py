@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.rehearsal.rehearse import rehearse
 from cluster.scenario import model
+from cluster.scenario.form import ActionForm, ClauseForm
 from cluster.scenario.read import find, parse, read
+from protocol.v3.fields import JSON
 from protocol.v3.loader import ManifestError
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "scenarios"
@@ -48,6 +52,16 @@ def problems(text: str) -> list[str]:
 @pytest.mark.parametrize("path", sorted(map(str, EXAMPLES.glob("*.yaml"))))
 def test_the_examples_are_scenarios_without_a_warning(path: str) -> None:
     assert read(path).warnings == ()
+
+
+def test_what_the_manual_shows_is_played_as_it_says(tmp_path: Path) -> None:
+    manual = (EXAMPLES.parents[1] / "docs" / "rehearse.md").read_text()
+    text = manual.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "pools.yaml").write_text(POOL)
+    report = rehearse(parse(text, str(tmp_path / "s.yaml")).scenario)
+    assert report.ok, report.failures()
+    for field in attrs.fields(ActionForm) + attrs.fields(ClauseForm):
+        assert f"`{field.metadata.get(JSON, field.name)}: " in manual
 
 
 def test_the_least() -> None:
@@ -102,6 +116,7 @@ def test_actions(text: str, action: model.Action) -> None:
          model.Routes(names=("node-001",),
                       present=(model.Wanted("10.0.0.0/8"), model.Wanted("10.1.0.0/16", ("node-002",))))),
         ("routes: {absent: [10.0.0.0/8], within: 5s}", model.Routes(absent=("10.0.0.0/8",), within=5.0)),
+        ("routes: {absent: [blocks of node-001]}", model.Routes(absent=("blocks of node-001",))),
         ("sessions: {peer: node-001, count: 3}", model.Sessions(peer="node-001", count=3)),
         ("ipam: sound", model.SoundIpam()),
         ("refused: cannot be modified", model.Refused("cannot be modified")),
