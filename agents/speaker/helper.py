@@ -30,6 +30,10 @@ from protocol.bgp.messages import GracefulRestart, Open
 from protocol.prefix import Prefix
 
 
+NEIGHBOUR_RESTARTED = "Error: Graceful restart"
+"""BIRD's words for a session that ends because its neighbour dials anew."""
+
+
 class Helper:
     """See the module. One address family."""
 

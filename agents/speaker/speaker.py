@@ -33,12 +33,12 @@ from agents.speaker.config import DEFAULT_PORT, PeerConfig, SpeakerConfig
 from agents.speaker.decision import RouteSource
 from agents.speaker.effects import Effects
 from agents.speaker.exports import Exports
-from agents.speaker.helper import Helper, heard
+from agents.speaker.helper import NEIGHBOUR_RESTARTED, Helper
+from agents.speaker.imports import Imports
 from agents.speaker.kernel import Kernel
 from agents.speaker.links import Link, LinkChange, LinkEvent, LinkOptions, expectations
 from agents.speaker.own import OwnRoutes
 from agents.speaker.peer import Peer
-from agents.speaker.policy import ImportPolicies
 from agents.speaker.recovery import Recovery
 from agents.speaker.rib import Rib
 from agents.speaker.sessions import Sessions
@@ -51,9 +51,6 @@ from protocol.bgp.messages import RouteRefresh, Update
 from protocol.bgp.session import Session, Signal
 from protocol.bgp.wire import Codec
 from protocol.prefix import Address, Prefix
-
-NEIGHBOUR_RESTARTED = "Error: Graceful restart"
-"""BIRD's words."""
 
 
 class Speaker:
@@ -90,6 +87,7 @@ class Speaker:
         self._learned: Mapping[Prefix, FibRoute] = {}
         self.rib = Rib(config.address, _normal_priority(config))
         self._helper = Helper(self.rib, self._note)
+        self._imports = Imports(self.rib, self._helper, config.family)
         self._kernel = Kernel(fib, config.family, config.kernel, routes, held=recovering)
         self._become(config)
         self._set_peers(config, now)
@@ -153,23 +151,17 @@ class Speaker:
 
     def disable(self, name: str, now: float) -> bool:
         """End the session and have none until ``enable``; False when that is so already."""
-        peer = self.peers[name]
-        if peer.disabled:
-            return False
-        peer.disabled = True
-        self._leave(peer, Cease.ADMINISTRATIVE_SHUTDOWN, now)
-        self._enter(peer, now)
-        self._expect()
-        self._flush(now)
-        return True
+        return self._switch(self.peers[name], now, disabled=True)
 
     def enable(self, name: str, now: float) -> bool:
         """The contrary."""
-        peer = self.peers[name]
-        if not peer.disabled:
+        return self._switch(self.peers[name], now, disabled=False)
+
+    def _switch(self, peer: Peer, now: float, *, disabled: bool) -> bool:
+        if peer.disabled is disabled:
             return False
-        self._turns.remove(peer)
-        peer.disabled = False
+        self._leave(peer, Cease.ADMINISTRATIVE_SHUTDOWN, now)
+        peer.disabled = disabled
         self._enter(peer, now)
         self._expect()
         self._flush(now)
@@ -250,7 +242,7 @@ class Speaker:
     # --- peers ------------------------------------------------------------------------------------------------------
 
     def _set_peers(self, config: SpeakerConfig, now: float) -> None:
-        self._imports = ImportPolicies(config.router_id, self._codec.attributes.intern)
+        self._imports.renew(config.router_id, self._codec.attributes.intern)
         stanzas = {stanza.name: stanza for stanza in config.peers}
         waited = self._turns.waiting()
         for name, peer in list(self.peers.items()):
@@ -266,7 +258,7 @@ class Speaker:
             if name not in self.peers:
                 recovering = self.recovery is not None and not self._running
                 session = self._sessions.new(stanza, recovering=recovering)
-                peer = Peer(stanza, session, self._imports.of(stanza), now)
+                peer = Peer(stanza, session, self._imports.policy(stanza), now)
                 peer.session.owner = peer
                 self.peers[name] = peer
                 self._enter(peer, now, config.timers.connect_delay if name in waited else 0.0)
@@ -282,7 +274,7 @@ class Speaker:
         asks = stanza.import_filters != peer.config.import_filters
         peer.config = stanza
         if asks:
-            peer.import_policy = self._imports.of(stanza)
+            peer.import_policy = self._imports.policy(stanza)
             self.reload(peer.config.name, now, out=False)
 
     def _stop_peer(self, peer: Peer, why: Cease, now: float) -> None:
@@ -357,8 +349,8 @@ class Speaker:
             peer = session.owner
             for event in events:
                 if type(event) is Update:
-                    if peer.up:
-                        self._learn(peer, event)
+                    if peer.up and self._imports.learn(peer, event) and self.recovery is not None:
+                        self.recovery.complete(peer)
                 else:
                     self._signal(peer, session, event, now)
         if session.rearm:
@@ -458,28 +450,6 @@ class Speaker:
             peer.session.wire_open = self._sessions.wire_open(peer.config)
 
     # --- routes -----------------------------------------------------------------------------------------------------
-
-    def _learn(self, peer: Peer, update: Update) -> None:
-        if update.family != self.config.family:
-            return  # we did not offer it (RFC 4760 section 8), so there is no table for it
-        path_id = update.path_id
-        if peer.restart is not None:
-            heard(peer.restart, path_id, update.withdrawn + update.nlri)
-        if not update.withdrawn and not update.nlri:  # End-of-RIB
-            self._helper.complete(peer)
-            if self.recovery is not None:
-                self.recovery.complete(peer)
-        if update.withdrawn:
-            peer.withdraws_received += len(update.withdrawn)
-            self.rib.withdraw(peer, update.withdrawn, path_id)
-        if update.attributes is not None:
-            peer.updates_received += len(update.nlri)
-            for prefixes, attributes in peer.import_policy.import_(update.nlri, update.attributes):
-                if attributes is None:
-                    peer.updates_filtered += len(prefixes)
-                    self.rib.withdraw(peer, prefixes, path_id)
-                else:
-                    self.rib.learn(peer, prefixes, attributes, path_id)
 
     def _become(self, config: SpeakerConfig) -> None:
         """What depends on who this is: address, identifier, family."""
