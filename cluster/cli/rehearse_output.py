@@ -8,6 +8,7 @@ Pure functions; ``cli.rehearse`` prints them. The account of what was lost is ``
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 import click
@@ -20,6 +21,7 @@ from cluster.scenario.write import span
 
 _INDENT = " " * 12
 MANY_PROBLEMS = 5
+WIDTH = 100
 WORST = 5
 """Pairs, and causes, that are told."""
 
@@ -42,7 +44,7 @@ def title(report: Report) -> str:
 def lines(report: Report) -> Iterator[str]:
     yield title(report)
     if report.description:
-        yield f"  {report.description}"
+        yield from textwrap.wrap(report.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
     yield ""
     yield from _start(report)
     for step in report.steps:

@@ -49,9 +49,8 @@ class Ends:
 
 @attrs.frozen(kw_only=True)
 class StepReport:
-    """``trouble``: why it was not done, or what of it was not allowed to fail and did; None of it is left out of ``done``.
-
-    ``skipped``: a step before it waited in vain. ``loss`` is that of this step alone.
+    """``trouble``: why it was not done, or what did not work and no clause expects. ``skipped``: a step before it waited in vain.
+    ``loss`` is that of this step alone.
     """
 
     name: str
