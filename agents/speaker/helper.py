@@ -29,7 +29,6 @@ from agents.speaker.rib import Rib
 from protocol.bgp.messages import GracefulRestart, Open
 from protocol.prefix import Prefix
 
-
 NEIGHBOUR_RESTARTED = "Error: Graceful restart"
 """BIRD's words for a session that ends because its neighbour dials anew."""
 
