@@ -25,6 +25,9 @@ Golden = Callable[[str, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write the golden transcripts anew")
+    parser.addoption(
+        "--depth", type=int, default=1, help="play so many times as many drawn histories and rehearsals"
+    )
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -35,6 +38,15 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes, and waits most of the time, begins first: beside all others, and not behind them."""
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
+@pytest.fixture
+def depth(request: pytest.FixtureRequest) -> int:
+    """``--depth``, of a test whose time is longer by as much."""
+    depth: int = request.config.getoption("--depth")
+    if depth > 1:
+        request.node.add_marker(pytest.mark.timeout(180 * depth), append=False)
+    return depth
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ Owns ``Checks``, which looks at a ``Virtual`` when a scenario has been played, a
     oscillation routes chase each other, and the oracle says that there is a state in which they could rest
     unrest      then nothing moves and no session ends, for several hold times
     sessions    all that configurations ask for are up
+    restart     nobody is taken to be restarting who is back
     address     IPAM's records are sound
     loop        no packet goes round between living nodes; where nothing but Calico's defaults is configured none is lost
     notification  no session ended for a reason that nothing gave
@@ -79,6 +80,7 @@ class Checks:
             await self._quiet(stage)
         if not self.findings and not self.cycles:
             self._found("sessions", self._lacking(stage))
+            self._found("restart", self._still_restarting(stage))
             self._found("address", unsound(stage.store.list, interrupted=self._struck()))
             self._found("loop", self._lost(stage, unsettled))
         self._found("notification", self._unexplained())
@@ -162,6 +164,14 @@ class Checks:
                     if not peer.up
                 ]
                 yield f"{name} has {up} sessions, and should have {counts.sessions}: {', '.join(peers)}"
+
+    @staticmethod
+    def _still_restarting(stage: Virtual) -> Iterator[str]:
+        for name, node in stage.host.nodes.items():
+            for speaker in node.speakers.values():
+                for peer in speaker.peers.values():
+                    if peer.up and peer.restart is not None:
+                        yield f"{name}: {peer.config.name} is back, and has never said End-of-RIB"
 
     def _unexplained(self) -> Iterator[str]:
         silenced = any(isinstance(action, _SILENCES) for action in self._actions())

@@ -59,6 +59,8 @@ POOL: Final = "default-ipv4-ippool"
 REFLECTOR: Final = "route-reflector"
 CONFIGURATION: Final = "BGPConfiguration", "", "default"
 
+SHAPES: Final = "mesh", "reflectors", "peers", "racks"
+
 Families = Literal["ipv4", "ipv6", "dual"]
 Draws = st.SearchStrategy[Action]
 
@@ -77,13 +79,16 @@ def document(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> Res
 
 
 @st.composite
-def clusters(draw: st.DrawFn, *, most: int = 12) -> Cluster:
-    shape = draw(st.sampled_from(("mesh", "reflectors", "peers", "racks")))
+def clusters(draw: st.DrawFn, *, most: int = 12, shapes: Sequence[str] = SHAPES) -> Cluster:
+    shape = draw(st.sampled_from(shapes))
     size = draw(st.integers(3, most))
     family: Families = draw(st.sampled_from(("ipv4", "ipv4", "ipv4", "dual", "ipv6")))
     resources: list[Resource] = []
+    pods = draw(st.sampled_from((1, 0, 2)))
     if family == "ipv4":
-        resources += draw(st.sampled_from(([], [_pool()], [_pool(ipipMode="CrossSubnet")], [_tight_pool()])))
+        resources += draw(st.sampled_from(([], [_pool()], [_pool(ipipMode="CrossSubnet")])))
+        if not resources and draw(st.booleans()):
+            resources, pods = [_tight_pool()], 5
     match shape:
         case "peers":
             resources += [_configuration(mesh=False), _everybody()]
@@ -95,7 +100,7 @@ def clusters(draw: st.DrawFn, *, most: int = 12) -> Cluster:
     return Cluster(
         nodes=size,
         route_reflectors=draw(st.integers(1, 2)) if shape == "reflectors" else 0,
-        pods_per_node=draw(st.sampled_from((1, 0, 2))),
+        pods_per_node=pods,
         ip_family=family,
         resources=tuple(resources),
     )
@@ -110,7 +115,7 @@ def _pool(**spec: Any) -> Resource:
 
 
 def _tight_pool() -> Resource:
-    """Blocks of four addresses, of which some are borrowed when there are many nodes."""
+    """Blocks of four addresses, of which every node wants another at once."""
     return document("IPPool", POOL, {"cidr": "192.168.0.0/25", "blockSize": 30})
 
 
@@ -306,9 +311,11 @@ def _names_of(scenario: Scenario) -> list[str]:
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, *, base: Scenario | None = None, most: int = 12) -> Scenario:
+def scenarios(
+    draw: st.DrawFn, *, base: Scenario | None = None, most: int = 12, shapes: Sequence[str] = SHAPES
+) -> Scenario:
     """``base``: its cluster and its steps come first."""
-    cluster = draw(clusters(most=most)) if base is None else base.cluster
+    cluster = draw(clusters(most=most, shapes=shapes)) if base is None else base.cluster
     before = () if base is None else base.steps
     names = node_names(cluster.nodes or 0) if base is None else _names_of(base)
     steps = draw(happenings(names))

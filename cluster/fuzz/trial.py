@@ -41,8 +41,8 @@ def attempt(scenario: Scenario) -> Outcome:
         rehearse(scenario, sink=hear, afterwards=checks)
     except SpecError as error:
         return Outcome(impossible=str(error))
-    except (Interrupted, KeyboardInterrupt):
-        raise
+    except Interrupted as interrupted:
+        raise KeyboardInterrupt from interrupted  # of which hypothesis makes no finding
     except Exception as error:  # whatever it is: a task of the cluster died of it
         return Outcome(findings=tuple(Finding("dead", _told(each)) for each in _leaves(error)))
     return Outcome(findings=tuple(checks.findings), cycles=tuple(checks.cycles))

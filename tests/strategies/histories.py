@@ -78,7 +78,7 @@ class Plan:
     def _peer(self, number: int, other: int, filters: str, *, passive: bool) -> PeerConfig:
         own, its = self.ases[number - 1], self.ases[other - 1]
         cluster = self.clusters[number - 1]
-        client = own == its and cluster and not self.clusters[other - 1]
+        client = own == its and cluster and self.clusters[other - 1] != cluster  # as confd has it
         config = peer_config(
             number,
             other,
@@ -127,7 +127,7 @@ def histories(draw: st.DrawFn, *, shape: str, most: int = 5) -> History:
     ases = {"external": st.integers(1, 99), "mixed": st.sampled_from((1, 2))}.get(shape, st.just(0))
     own = tuple(LOCAL_AS + number for number in draw(each(ases, unique=shape == "external")))
     add_path = st.booleans() if shape in ("reflectors", "mixed") else st.just(draw(st.booleans()))
-    clusters = st.sampled_from((0, 0, 1, 2)) if shape in ("reflectors", "mixed") else st.just(0)
+    clusters = st.sampled_from((0, 1, 2, 3)) if shape in ("reflectors", "mixed") else st.just(0)
     filters = st.sampled_from(("", "", "", "reject", "prefer") if shape in ("external", "mixed") else ("",))
     several = draw(each(add_path))
     plan = st.builds(
@@ -164,8 +164,10 @@ def play(history: History, *, seed: int = 0, clog: int | None = None) -> list[st
             step(net, verb, index, size)
     sessions = 2 * len(history[-1][0].edges)
     net.settle(sessions)
+    so_far = len(net.notifications)
     net.advance(net.now + 100)
-    return [*final.wrong(net), *unexplained(net), *untidy(net, sessions)]
+    flaps = [f"{sender[3]}: {each}, and nobody was silent" for sender, each in net.notifications[so_far:]]
+    return [*flaps, *final.wrong(net), *unexplained(net), *untidy(net, sessions)]
 
 
 class Judge:
@@ -234,6 +236,8 @@ def untidy(net: SpeakerNet, sessions: int) -> Iterator[str]:
                 yield f"{name}: a connection of nobody"
             if peer.owed is not None or peer.end_of_rib_owed:
                 yield f"{name}: owes {peer.owed}"
+            if peer.up and peer.restart is not None:
+                yield f"{name}: is back, and has never said End-of-RIB"
             if peer.up:
                 yield from _unlike(net, address[3], peer, name)
         if any(group.lagging or group._pending or group._joining for group in groups):

@@ -11,33 +11,18 @@ from hypothesis import strategies as st
 
 from tests.strategies.histories import History, histories, play
 
-seeds = st.integers(0, 1000)
-clogs = st.sampled_from((None, None, 0, 100))
-
 
 @pytest.mark.slow
-@settings(max_examples=500, report_multiple_bugs=False)
-@given(history=histories(shape="internal"), clog=clogs, seed=seeds)
-def test_of_one_as(history: History, clog: int | None, seed: int) -> None:
-    assert play(history, seed=seed, clog=clog) == []
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("shape", ["internal", "reflectors", "external", "mixed"])
+def test_any_history_ends_where_the_configuration_points(shape: str, depth: int) -> None:
+    @settings(max_examples=500 * depth, report_multiple_bugs=False)
+    @given(
+        history=histories(shape=shape),
+        clog=st.sampled_from((None, None, 0, 100)),
+        seed=st.integers(0, 1000),
+    )
+    def law(history: History, clog: int | None, seed: int) -> None:
+        assert play(history, seed=seed, clog=clog) == []
 
-
-@pytest.mark.slow
-@settings(max_examples=500, report_multiple_bugs=False)
-@given(history=histories(shape="reflectors"), clog=clogs, seed=seeds)
-def test_behind_reflectors(history: History, clog: int | None, seed: int) -> None:
-    assert play(history, seed=seed, clog=clog) == []
-
-
-@pytest.mark.slow
-@settings(max_examples=500, report_multiple_bugs=False)
-@given(history=histories(shape="external"), clog=clogs, seed=seeds)
-def test_of_an_as_each(history: History, clog: int | None, seed: int) -> None:
-    assert play(history, seed=seed, clog=clog) == []
-
-
-@pytest.mark.slow
-@settings(max_examples=500, report_multiple_bugs=False)
-@given(history=histories(shape="mixed"), clog=clogs, seed=seeds)
-def test_of_everything(history: History, clog: int | None, seed: int) -> None:
-    assert play(history, seed=seed, clog=clog) == []
+    law()
