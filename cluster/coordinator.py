@@ -121,9 +121,9 @@ class Coordinator:
             pods_per_node=pods_per_node,
             ask=self._ask_shard,
             changed=self._wake,
+            evicted=self._evicted,
         )
         self.faults = Faults(
-            store=store,
             states=dict.fromkeys(sorted(off), Fault.OFF),
             hosts=self._hosting.host_of,
             ask=self._ask_shard,
@@ -213,9 +213,11 @@ class Coordinator:
 
     def _written(self, change: Change) -> None:
         self._hosting.written(change)
-        self.faults.written(change)
         if self.booted:
             self._wake()
+
+    async def _evicted(self, name: str) -> None:
+        await self.faults.evicted(name)
 
     def _wake(self) -> None:
         self._news.set()

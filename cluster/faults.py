@@ -24,8 +24,7 @@ import attrs
 import trio
 
 from cluster.api.control import NoSuchNode
-from cluster.datastore.memory import Change, MemoryStore
-from cluster.hosting import KINDS, Ask
+from cluster.hosting import Ask
 from protocol.sync.errors import Invalid
 
 AskAll = Callable[[str, Any], Awaitable[Any]]
@@ -47,7 +46,6 @@ ACTIONS: Final = ("stop", "start", "power-off", "freeze", "thaw", "cut", "heal")
 class Faults:
     """``hosts`` has the shard of every node and router; ``changed`` is called when something is different."""
 
-    store: MemoryStore
     hosts: Mapping[str, int]
     ask: Ask
     ask_all: AskAll
@@ -145,13 +143,17 @@ class Faults:
                 self.cuts.pop(pair, None)
                 self._linked(pair, True)
 
-    def written(self, change: Change) -> None:
-        """The store has another document, or one less."""
-        kind, _, name = change.key
-        if kind in KINDS and not any(self.store.find((each, "", name)) for each in sorted(KINDS)):
-            self.states.pop(name, None)
-            for pair in [pair for pair in self.cuts if name in pair]:
-                del self.cuts[pair]
+    async def evicted(self, name: str) -> None:
+        """The node is no more, and whatever has befallen it is over; who comes with the same name is somebody else."""
+        async with self._turn:
+            pairs = [pair for pair in self.cuts if name in pair]
+            if name in self.states or pairs:
+                self.states.pop(name, None)
+                for pair in pairs:
+                    del self.cuts[pair]
+                await self.ask_all("weather", ["removed", [name]])
+                for pair in pairs:
+                    self._linked(pair, True)
 
     @property
     def down(self) -> list[str]:

@@ -39,7 +39,7 @@ Ask = Callable[[int, str, Any], Awaitable[Any]]
 
 @attrs.define(kw_only=True)
 class Hosting:
-    """``changed`` is called when who is where, or down, is different."""
+    """``changed`` is called when who is where, or down, is different; ``evicted`` when somebody is gone."""
 
     store: MemoryStore
     shards: Mapping[int, ShardProcess]
@@ -47,6 +47,7 @@ class Hosting:
     pods_per_node: int
     ask: Ask
     changed: Callable[[], None]
+    evicted: Callable[[str], Awaitable[None]]
     host_of: dict[str, int] = attrs.field(init=False)
     version: int = 0
     """Grows with every change of ``host_of``."""
@@ -143,7 +144,10 @@ class Hosting:
         self._homeless.discard(name)
         shard = self.shards[number]
         shard.nodes = tuple(each for each in shard.nodes if each != name)
-        await self.ask(number, "evict", [name])
+        try:
+            await self.ask(number, "evict", [name])
+        finally:
+            await self.evicted(name)
 
     def _living(self) -> dict[int, ShardProcess]:
         return {number: shard for number, shard in self.shards.items() if shard.ended is None}

@@ -171,8 +171,6 @@ class Shard:
         for kind, _, name in keys:
             if kind in HOSTED:
                 self._weather.moved(name)
-                if self._resource(name) is None:
-                    self._weather.removed(name)
         self._pods.changed(keys)
 
     # -- what the coordinator asks ------------------------------------------------------------------------------------
@@ -293,6 +291,8 @@ class Shard:
                 self._weather.cut(one, other)
             case "heal", [one, other]:
                 self._weather.heal(one, other)
+            case "removed", [name]:
+                self._weather.removed(name)
             case _:
                 raise Invalid(f"no such weather: {what[:40]} with these parameters")
 

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.api.control import NoSuchNode
-from cluster.datastore.memory import MemoryStore
 from cluster.faults import ACTIONS, Faults, State
 from protocol.sync.errors import Invalid, Unreachable
-from tests.strategies.clusters import node
 
 NAMES = "n1", "n2", "n3"
 
@@ -27,18 +25,13 @@ class World:
         self.changes = 0
         self.links: list[tuple[str, str, bool]] = []
         self.hosts = {"n1": 1, "n2": 1, "n3": 2}
-        self.store = MemoryStore(wall=lambda: 0.0)
-        for number, name in enumerate(NAMES, 1):
-            self.store.create(node(name, f"10.0.0.{number}/24"))
         self.faults = Faults(
-            store=self.store,
             hosts=self.hosts,
             ask=self.ask,
             ask_all=self.ask_all,
             changed=self.changed,
             linked=lambda *link: self.links.append(link),
         )
-        self.store.watch(self.faults.written)
 
     async def ask(self, shard: int, method: str, params: Any) -> Any:
         await trio.lowlevel.checkpoint()
@@ -146,10 +139,13 @@ async def test_a_node_that_is_deleted_takes_its_faults_along() -> None:
     await world.faults.power_off("n1")
     await world.faults.freeze("n2")
     await world.faults.cut("n1", "n2")
-    world.store.update({**world.store.get("Node", "n1"), "spec": {}})
-    assert world.faults.lines == ["without power: n1", "frozen: n2", "cut: n1 from n2"]
-    world.store.delete("Node", "n1")
+    world.take()
+    await world.faults.evicted("n1")
     assert world.faults.lines == ["frozen: n2"]
+    assert world.take() == [("all", "weather", ["removed", ["n1"]])]
+    assert world.links[-1] == ("n1", "n2", True)
+    await world.faults.evicted("n3")
+    assert world.take() == [], "nothing had befallen it"
 
 
 @given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.permutations(NAMES))))

@@ -28,6 +28,7 @@ class World:
         self.asked: list[tuple[int, str, Any]] = []
         self.dead: set[int] = set()
         self.changes = 0
+        self.evictions: list[str] = []
         self.store = MemoryStore(wall=lambda: 0.0)
         self.store.create(node("node-001", "10.77.0.1/16"))
         self.shards = {
@@ -43,6 +44,7 @@ class World:
             pods_per_node=pods_per_node,
             ask=self.ask,
             changed=self.changed,
+            evicted=self.evicted,
         )
         self.store.watch(self.hosting.written)
 
@@ -55,6 +57,10 @@ class World:
 
     def changed(self) -> None:
         self.changes += 1
+
+    async def evicted(self, name: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.evictions.append(name)
 
     async def settled(self) -> list[tuple[int, str, Any]]:
         """What was asked meanwhile."""
@@ -133,6 +139,7 @@ async def test_a_deleted_node_is_evicted_and_what_was_said_of_it_forgotten(world
     world.store.delete("Node", "node-001")
     assert await world.settled() == [(1, "evict", ["node-001"])]
     assert (world.hosting.host_of, world.hosting.down, world.shards[1].nodes) == ({}, {}, ())
+    assert world.evictions == ["node-001"]
     world.hosting.health("node-001", "last words")
     assert world.hosting.down == {}
 

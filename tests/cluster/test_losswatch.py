@@ -35,9 +35,7 @@ class World:
         self.hosts = {"n1": 1, "n2": 2}
         self.fibs = {name: Fib() for name in self.hosts}
         self.feeds = {shard: FibFeed(lambda: self.now) for shard in (1, 2)}
-        self.faults = Faults(
-            store=self.store, hosts=self.hosts, ask=self.ask, ask_all=self.ask_all, changed=lambda: None
-        )
+        self.faults = Faults(hosts=self.hosts, ask=self.ask, ask_all=self.ask_all, changed=lambda: None)
         self.losses = LossWatch(
             store=self.store,
             faults=self.faults,
