@@ -24,6 +24,7 @@ from typing import IO
 import attrs
 import trio
 
+from bench.besieger import ROUTES
 from bench.churn import claim, free_block, release
 from bench.rows import BenchError
 from cluster.census import Census
@@ -90,9 +91,10 @@ async def _siege(live: Live, prepared: Prepared, seconds: float, say: Callable[[
     for attack in ("nobody", *ATTACKS):
         before, began = await count(live), time.time()
         with besieger(attack, prepared, besieged) as said:
-            if attack != "nobody":
+            if attack == "flood":
+                await full(live, ROUTES * (len(names) - 1))
+            elif attack != "nobody":
                 await trio.sleep(FIRST)
-                await still(live)
             times = await churn(live, prepared, first, len(names) - 1, seconds)
             during = await count(live)
             sessions_lost = await lost(live, besieged, began)
@@ -138,13 +140,14 @@ async def lost(live: Live, besieged: str, since: float) -> int:
     return len(down)
 
 
-async def still(live: Live) -> None:
-    """Until the number of routes does not move."""
+async def full(live: Live, more: int) -> None:
+    """Until everybody has that many routes more."""
+    routes = live.coordinator.jury.progress.routes + more
     with trio.move_on_after(PATIENCE):
-        before = -1
-        while before != (now := live.coordinator.jury.progress.routes):
-            before = now
-            await trio.sleep(1)
+        while live.coordinator.jury.progress.routes != routes:  # noqa: ASYNC110  # reports have no event of their own
+            await trio.sleep(0.05)
+        return
+    raise BenchError(f"after {PATIENCE:.0f} s the flood has not reached everybody")
 
 
 async def churn(live: Live, prepared: Prepared, node: str, nodes: int, seconds: float) -> list[float]:

@@ -44,8 +44,10 @@ NODE_DIALS = 64
 PROCESS_DIALS = 256
 MAX_STRANGERS = 64
 """Connections that have not introduced themselves; the next one ends the oldest."""
-RECEIVE = 65536
-"""Octets read from one socket at a time: a turn costs at most this a neighbour, the rest waits in the kernel."""
+RECEIVE = 16384
+"""Octets read from one socket at a time: a turn costs at most this a neighbour, the rest waits in the kernel. With four times as
+much a neighbour who asks for routes all the time holds the others up three times as long; with half of it long tables take
+twice the time, because the kernel's window opens too late."""
 MAX_EVENTS = 512
 """Sockets served in one turn, so that one node does not hold the process up for long."""
 

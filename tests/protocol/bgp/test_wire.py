@@ -192,7 +192,7 @@ def test_the_cache_gives_the_same_object_and_is_bounded(monkeypatch: pytest.Monk
     assert codec.decode(first) is codec.decode(bytes(bytearray(first)))
     for n in range(200):
         codec.decode(codec.encode(Notification(6, n, b"long")))
-        assert sum(len(known) + wire.ENTRY_BYTES for known in codec._cache) <= 5000
+        assert sum(wire.DECODED * len(known) + wire.ENTRY_BYTES for known in codec._cache) <= 5000
     with pytest.raises(RemoteProtocolError):
         codec.decode(frame(9, b""))
     assert frame(9, b"") not in codec._cache
