@@ -113,9 +113,9 @@ class Account:
             self._ground.program(number, self._ground.table(number), {})
 
     def set_cut(self, now: float, one: str, other: str, cut: bool) -> None:
-        """Whether the link between them is cut, either way."""
+        """Whether the link between them is cut, either way; a node has none to itself."""
         (left, _), (right, _) = self._at(now, one), self._at(now, other)
-        if self._ground.cut(left, right, cut):
+        if left != right and self._ground.cut(left, right, cut):
             self._links[left] = self._links.get(left, 0) | 1 << right
             self._links[right] = self._links.get(right, 0) | 1 << left
 

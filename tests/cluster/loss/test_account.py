@@ -125,6 +125,16 @@ def test_a_tunnel_ends_at_its_gateway() -> None:
     }
 
 
+def test_an_address_that_two_have_is_the_first_one_s() -> None:
+    account = cluster()
+    tell(account, 10.0, ("set_routes", "dog", {WIDER[1]: via((STRANGER,))}))
+    tell(account, 10.0, ("set_member", "cat", [ADDRESSES["cat"], STRANGER], True))
+    tell(account, 10.0, ("set_routes", "cat", {WIDER[1]: BLACKHOLE}))
+    assert account.failing(11.0)["dog", "ant"] == "cat has 192.168.0.0/29 as blackhole"
+    tell(account, 12.0, ("set_member", "ant", [ADDRESSES["ant"], STRANGER], True))
+    assert ("dog", "ant") not in account.failing(13.0)
+
+
 def test_the_prefix_that_is_named_is_the_one_that_matches() -> None:
     account = cluster()
     same = to("dog")
@@ -176,6 +186,19 @@ def test_what_never_arrives_is_lost_from_the_start_whatever_the_reasons_were() -
     tell(account, 14.0, ("set_routes", "cat", {WIDER[4]: to("dog")}))
     why = "dog has no route to fd00::/122"
     assert lost(account.report(20.0))["cat", "dog"] == [(10.0, 20.0, why)]
+
+
+def test_the_timeline_knows_what_never_arrived_when_as_many_came_as_went() -> None:
+    account = cluster()
+    here = {host_prefix(PODS[4]): device("cali1")}
+    tell(account, 10.0, ("set_pods", "dog", [PODS[4]]))
+    tell(account, 10.0, ("set_routes", "dog", here))
+    for name in ("ant", "bee", "cat"):
+        tell(account, 12.0, ("set_routes", name, {WIDER[4]: to("dog")}))
+    tell(account, 12.0, ("set_pods", "bee", [PODS[2]]))
+    report = account.report(20.0)
+    assert [(each.at, each.lost, each.new) for each in report.timeline] == [(0, 0, 0), (10, 0, 3), (12, 3, 0)]
+    assert (report.total, report.new) == (3 * 8.0, 3 * 2.0)
 
 
 def test_what_is_told_first_is_old_and_what_comes_in_the_same_instant_is_not() -> None:
