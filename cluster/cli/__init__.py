@@ -28,6 +28,7 @@ _COMMANDS = {
     "filter": "cluster.cli.filter",
     "validate": "cluster.cli.validate",
     "rehearse": "cluster.cli.rehearse",
+    "fuzz": "cluster.cli.fuzz",
     "get": "cluster.cli.get",
     "plan": "cluster.cli.plan",
     "apply": "cluster.cli.apply",
