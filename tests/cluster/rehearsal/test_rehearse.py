@@ -54,22 +54,27 @@ def test_one_seed_is_one_run_and_another_seed_another() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_is_the_same_in_another_process_with_other_hashes() -> None:
+def test_every_example_is_the_same_run_in_any_process_with_any_hashes() -> None:
     program = (
-        "from tests.cluster.rehearsal.test_rehearse import BUSY, rehearse\nprint(rehearse(BUSY).digest)\n"
+        "import sys\n"
+        "from cluster.rehearsal.rehearse import rehearse\n"
+        "from cluster.scenario.read import find, read\n"
+        "for path in find(sys.argv[1]):\n"
+        "    print(path, rehearse(read(path).scenario).digest)\n"
     )
-    digests = [
-        subprocess.run(
-            [sys.executable, "-c", program],
+    examples = ROOT / "examples" / "scenarios"
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", program, str(examples)],
             env={"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed},
-            cwd=ROOT,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
-            check=True,
-        ).stdout.strip()
+        )
         for seed in ("1", "2")
     ]
-    assert digests == [rehearse(BUSY).digest] * 2
+    one, other = (run.communicate()[0] for run in runs)
+    assert one == other
+    assert one.count("\n") == len([*examples.glob("*.yaml")]) > 3
 
 
 def test_nothing_is_left_of_a_run_that_fails() -> None:
