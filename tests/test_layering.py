@@ -28,6 +28,7 @@ MAY_IMPORT = {
         "agents",
         "cluster",
         "attrs",
+        "cattrs",
         "trio",
         "click",
         "rich",
@@ -36,6 +37,8 @@ MAY_IMPORT = {
         WIRE,
     },
 }
+EXTRAS = {"hypothesis": "cluster/fuzz/", "matplotlib": "cluster/loss/plot.py"}
+"""Not everybody has them, so one place imports each: ``[test]`` and ``[plot]`` of pyproject.toml."""
 CONCURRENCY = {"asyncio", "threading", "multiprocessing", "concurrent", "queue", "sched"}
 NOT_OF_THE_STANDARD_LIBRARY = {
     # One conversation: no I/O, no tasks, no processes, no logger.
@@ -114,6 +117,8 @@ def upward(storey: str, module: str, tree: ast.Module) -> Iterator[str]:
         elif each.top in sys.stdlib_module_names:
             if each.top in NOT_OF_THE_STANDARD_LIBRARY[storey]:
                 yield f"{each}: not in {storey}"
+        elif each.top in EXTRAS and module.startswith(EXTRAS[each.top]):
+            continue
         elif each.top not in MAY_IMPORT[storey]:
             yield f"{each}: not in {storey}, which may import {', '.join(sorted(MAY_IMPORT[storey]))}"
 
@@ -175,6 +180,7 @@ def test_bench_does_not_lean_on_the_tests() -> None:
         ("agents", "agents/node.py", "if TYPE_CHECKING:\n    import bench.rows"),
         ("cluster", "cluster/spec.py", "import bench.rows"),
         ("cluster", "cluster/spec.py", "import httpx"),
+        ("cluster", "cluster/spec.py", "import hypothesis"),
     ],
 )
 def test_an_arrow_upward_is_seen(storey: str, module: str, text: str) -> None:
