@@ -4,6 +4,7 @@
     churn, change              what one change of routes, of a filter takes in a converged mesh
     derive                     the configurations of all nodes, without any session
     rehearse                   an hour in virtual time
+    plan                       changes that concern everybody, tried on a copy
     floor                      the same connections and messages over bare sockets
     attack                     coverage-guided fuzzing of the decoder, a session, a speaker: findings, and how much was tried
     siege                      what strangers, slow, mute and flooding neighbours cost a converged mesh
@@ -34,6 +35,7 @@ from bench.attack import replay
 from bench.derive import derive as run_derive
 from bench.differential import run as run_differential
 from bench.floor import floor as run_floor
+from bench.plan import plan as run_plan
 from bench.rehearse import KINDS
 from bench.rehearse import tool as rehearse_tool
 from bench.rows import BenchError, Case, Row, Run, as_json, as_table, ratios, summarize
@@ -165,6 +167,14 @@ def rehearse(nodes: list[int], repeat: int, output: str) -> None:
     """A mesh in virtual time: until it has converged, and an hour in which four things befall it; in one process."""
     cases = [Case(bench="rehearse", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
     compare(cases, {kind: rehearse_tool(kind) for kind in KINDS}, repeat=repeat, output=output)
+
+
+@main.command()
+@common("20,200")
+def plan(nodes: list[int], repeat: int, output: str) -> None:
+    """A copy of a mesh, and a change that concerns everybody tried on it."""
+    cases = [Case(bench="plan", nodes=count, sessions=mesh_sessions(count)) for count in nodes]
+    compare(cases, {"tortie": run_plan}, repeat=repeat, output=output)
 
 
 @main.command()

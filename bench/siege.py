@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,14 @@ ATTACKS = ("strangers", "slow", "mute", "flood")
 PATIENCE = 60.0
 REPORT_INTERVAL = 0.002
 FIRST = 3.0
-"""Seconds until an attack is in full swing."""
+"""Seconds until an attack is in full swing, at most."""
+FORGETFUL = """
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {nodeMeshMaxRestartTime: 1s}
+"""
+"""Nobody keeps the routes of the one who is stopped."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +77,10 @@ class Siege:
 def siege(nodes: int, seconds: float, *, say: Callable[[str], None]) -> list[Siege]:
     """Nobody first, then each attack for so long. Raises BenchError."""
     try:
-        prepared = prepare(Spec(nodes=nodes, bgp_port=PORT))
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(FORGETFUL)
+            file.flush()
+            prepared = prepare(Spec(nodes=nodes, bgp_port=PORT, manifests=(file.name,)))
         return run_live(
             prepared, lambda live: _siege(live, prepared, seconds, say), report_interval=REPORT_INTERVAL
         )
@@ -83,10 +94,10 @@ async def _siege(live: Live, prepared: Prepared, seconds: float, say: Callable[[
     settled = await live.settle(prepared.spec.timeout)
     if settled.differences:
         raise BenchError(f"not converged: {settled.differences[0]}")
-    await live.power_off(besieged)  # nobody keeps its routes
-    await live.start(besieged)
     await live.stop(besieged)
-    await live.settle(PATIENCE)
+    settled = await live.settle(PATIENCE)
+    if settled.differences:
+        raise BenchError(f"not converged without {besieged}: {settled.differences[0]}")
     found = []
     for attack in ("nobody", *ATTACKS):
         before, began = await count(live), time.time()
@@ -94,12 +105,12 @@ async def _siege(live: Live, prepared: Prepared, seconds: float, say: Callable[[
             if attack == "flood":
                 await full(live, ROUTES * (len(names) - 1))
             elif attack != "nobody":
-                await trio.sleep(FIRST)
+                await trio.sleep(min(FIRST, seconds))
             times = await churn(live, prepared, first, len(names) - 1, seconds)
             during = await count(live)
             sessions_lost = await lost(live, besieged, began)
             done = said()
-        await trio.sleep(FIRST)
+        await trio.sleep(min(FIRST, seconds))
         after = await count(live)
         found.append(
             Siege(

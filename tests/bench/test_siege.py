@@ -32,7 +32,7 @@ def test_who_means_harm_disturbs_nobody_else() -> None:
     assert found["strangers"]["done"]["connections"] > 100
     assert found["strangers"]["descriptors"] < 20
     # Strangers are not let in, of a neighbour's many connections one or two are; who mutes or floods has his session.
-    assert found["slow"]["done"]["open"] <= 3 * 4
+    assert found["slow"]["descriptors"] <= 3 * 4
     assert found["mute"]["done"]["octets"] > 10_000
     assert found["flood"]["done"]["octets"] > 10_000
     assert not found["flood"]["done"]["notifications"]
