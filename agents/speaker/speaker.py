@@ -48,7 +48,8 @@ from protocol.bgp.attributes import Attributes
 from protocol.bgp.errors import Cease
 from protocol.bgp.fsm import State
 from protocol.bgp.messages import RouteRefresh, Update
-from protocol.bgp.session import Session, Signal
+from protocol.bgp.session import Session
+from protocol.bgp.signals import Signal
 from protocol.bgp.wire import Codec
 from protocol.prefix import Address, Prefix
 

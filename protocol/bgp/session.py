@@ -22,7 +22,6 @@ Follows RFC 4271 sections 6, 8 and 10, RFC 5492, RFC 6793.
 
 from __future__ import annotations
 
-import enum
 import math
 import random
 from collections.abc import Callable
@@ -43,23 +42,8 @@ from protocol.bgp.messages import (
     RouteRefresh,
     Update,
 )
+from protocol.bgp.signals import Outputs, Signal
 from protocol.prefix import Address
-
-
-class Signal(enum.Enum):
-    """Events for the owner that carry nothing."""
-
-    DIAL = "dial"
-    CLOSE = "close"  # after what is in the outbox
-    OPENED = "opened"  # a good OPEN came: collisions can be resolved
-    ESTABLISHED = "established"
-    LOST = "lost"  # was Established, and the connection went without a NOTIFICATION (RFC 4724 4.2)
-    DOWN = "down"  # was Established, and it ended in any other way
-
-
-SessionEvent = Signal | Update | RouteRefresh
-Outputs = tuple[list[bytes], list[SessionEvent]]
-"""Frames to send, and events. An owner who takes them after each input may give all of its sessions the same two lists."""
 
 
 @attrs.frozen(kw_only=True)
