@@ -35,6 +35,8 @@ LONGEST: Final = 64
 WATCHED: Final = 0.2
 STEP: Final = 0.0001
 """Seconds, of links that take half a millisecond: nothing that goes round escapes."""
+ENOUGH: Final = 250
+"""Looks after which it is seen whether something goes round already."""
 
 Choice = tuple[str, Attributes]
 """Whose route, and what it says."""
@@ -153,8 +155,10 @@ async def watch(stage: Virtual, seconds: float = WATCHED, step: float = STEP) ->
         for family in (IPV4, IPV6)
     }
     looks = {family: Looks() for family in families}
-    for _ in range(round(seconds / step)):
+    for number in range(1, round(seconds / step) + 1):
         for family, speakers in families.items():
             looks[family].look(stage.now(), speakers)
         await stage.sleep(step)
-    return [cycle for each in looks.values() for cycle in each.cycles()]
+        if number % ENOUGH == 0 and (found := [cycle for each in looks.values() for cycle in each.cycles()]):
+            return found
+    return []
