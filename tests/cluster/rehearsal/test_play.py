@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from cluster.rehearsal.report import Report, StepReport
 from cluster.scenario import model
 from cluster.scenario.model import Cluster, Scenario, Step
 from protocol.v3.codec import decode
+from protocol.v3.loader import load
 from protocol.v3.metadata import Resource
 from tests.strategies.clusters import bgp_configuration, bgp_peer, document, node, pool
 
+ROOT = Path(__file__).parents[3]
 NAMES = ("node-001", "node-002", "node-003", "node-004")
 
 
@@ -66,6 +69,15 @@ def test_steps_have_their_times_by_the_clock_of_the_cluster() -> None:
     ]
     assert report.ended == 39.0
     assert report.converged > 0
+
+
+def test_after_counts_from_the_last_action_and_not_from_what_was_expected_of_it() -> None:
+    one, two = played(
+        doing(model.PowerOff(("node-004",)), model.Wait(3.0), expect=(model.Converged(),)),
+        Step(after=200.0, do=(model.Wait(0.0),)),
+    ).steps
+    assert one.ended > 60
+    assert two.began == 203.0
 
 
 def test_a_step_waits_for_what_it_is_told_to() -> None:
@@ -321,6 +333,26 @@ def test_routes_are_there_or_not_and_go_where_they_should() -> None:
         "node-001 has no 10.1.0.0/16",
     ]
     assert verdicts[7][1].endswith("; and 1 more")
+
+
+def test_a_route_goes_to_all_that_it_is_said_to_and_to_nobody_else() -> None:
+    racks = load([str(ROOT / "examples" / "racks.yaml")]).resources
+    [both, one, other] = found(
+        only(
+            expecting(
+                *(
+                    model.Routes(names=("rack1-a",), present=(model.Wanted("blocks of rack2-a", via),))
+                    for via in (("tor1a", "10.77.1.252"), ("tor1a",), ("tor1a", "tor2a"))
+                )
+            ),
+            nodes=None,
+            resources=racks,
+        )
+    )
+    assert both == (True, "")
+    assert not one[0]
+    assert not other[0]
+    assert one[1].endswith("via 10.77.1.251, 10.77.1.252")
 
 
 def test_blocks_are_known_by_their_nodes() -> None:
