@@ -97,7 +97,7 @@ class End:
                 assert not self.up
                 assert not close
                 self.up = True
-            elif event is Signal.DOWN:
+            elif event is Signal.DOWN or event is Signal.LOST:
                 assert self.up
                 assert close, "down without a closed connection"
                 self.up = False

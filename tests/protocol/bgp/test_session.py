@@ -298,7 +298,7 @@ def test_a_dial_without_an_answer_is_given_up_and_tried_again() -> None:
 
 def test_a_lost_connection_is_dialled_again_soon() -> None:
     alone = Alone().to(State.ESTABLISHED).fail()
-    assert alone.events[-2:] == [Signal.CLOSE, Signal.DOWN]
+    assert alone.events[-2:] == [Signal.CLOSE, Signal.LOST]
     assert alone.session.state is State.ACTIVE
     assert alone.wait() == 2
     assert alone.events[-1] is Signal.DIAL
