@@ -20,6 +20,7 @@ needs_atheris = pytest.mark.skipif(
 
 @needs_atheris
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_nothing_is_found_in_ten_seconds(tmp_path: Path) -> None:
     done = subprocess.run(
         [ROOT / "run", "bench", "attack", "--seconds", "3", "--to", tmp_path],
@@ -36,6 +37,7 @@ def test_nothing_is_found_in_ten_seconds(tmp_path: Path) -> None:
 
 @needs_atheris
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_finding_is_an_input_and_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text(
         "def one(data):\n    if data[:1] == b'Q':\n        raise KeyError('planted')\n\n\nTARGETS = {'frames': one}\n"
