@@ -1,0 +1,49 @@
+"""What searches have found, as the smallest scenarios that showed it. None of it is there any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.fuzz.trial import attempt
+from cluster.rehearsal.rehearse import rehearse
+from cluster.scenario.model import (
+    AddPods,
+    Cluster,
+    Delete,
+    DeletePods,
+    Patch,
+    PowerOff,
+    Scenario,
+    Step,
+    Wait,
+)
+
+FINDINGS = [
+    Scenario(
+        name="of-two-reflectors-of-two-clusters-one-goes-then-the-node-whose-block-both-reflected",
+        cluster=Cluster(nodes=4, route_reflectors=2, pods_per_node=0),
+        steps=(
+            Step(do=(Patch(("Node", "", "node-002"), {"spec": {"bgp": {"routeReflectorClusterID": "244.0.0.2"}}}),)),
+            Step(do=(AddPods(("node-003",)), Wait(95.0), PowerOff(("node-002",)), Wait(190.0))),
+            Step(do=(Delete((("Node", "", "node-003"),)),)),
+        ),
+    ),
+    Scenario(
+        name="pods-are-deleted-of-a-node-without-power",
+        cluster=Cluster(nodes=3, pods_per_node=1),
+        steps=(Step(do=(PowerOff(("node-003",)), DeletePods(("node-003",)))),),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", FINDINGS, ids=lambda scenario: scenario.name)
+def test_it_is_not_there_any_more(scenario: Scenario) -> None:
+    assert attempt(scenario).findings == ()
+
+
+@pytest.mark.slow
+def test_the_same_seed_is_the_same_run() -> None:
+    one, other = (rehearse(FINDINGS[0]) for _ in range(2))
+    assert one.digest == other.digest
+    assert one.events == other.events > 0
