@@ -23,6 +23,7 @@ Left out: the processes themselves (``processes``), what is printed (``cli.up``)
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -384,6 +385,7 @@ class Coordinator:
             cut=tuple(sorted(self.faults.cuts)),
             env=self._env,
             hold_time=self._hold_time,
+            time=time.time(),
         )
 
     def _convergence_line(self) -> str:

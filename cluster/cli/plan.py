@@ -86,7 +86,7 @@ def plan(
       ./run plan -f mesh-off.yaml
       ./run plan --delete -f old-pool.yaml -o json
       ./run plan --from examples/reflectors.yaml --nodes 50 -f peers.yaml
-      ./run plan -f mesh-off.yaml --to what-if/ && ./run rehearse what-if/scenario.yaml
+      ./run plan -f mesh-off.yaml --to what-if/; ./run rehearse what-if/scenario.yaml
 
     Exit codes: 0 no pair loses traffic; 1 some do, or the cluster does not converge; 2 nothing was tried.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def test_plan_apply_and_refuse(start: Start, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(each["forGood"] for each in plan["pairs"]["lost"])
     assert done(up, "get", "bgpconfig", "-o", "json") == before, "it was only read"
+    assert abs(json.loads((to / "state.json").read_text())["time"] - time.time()) < 300, (
+        "IPAM's clock goes on"
+    )
     again = up.ask("plan", "--from", str(to), "-f", str(mesh_off), "-o", "json")
     assert json.loads(again.stdout) == plan
 
