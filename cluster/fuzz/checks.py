@@ -15,7 +15,7 @@ Owns ``Checks``, which looks at a ``Virtual`` when a scenario has been played, a
 A prefix that has no stable state, or several, by the oracle (``unsettled``), is the configuration's fault: such a cycle is
 told (``Outcome.cycles``) and is no finding.
 
-Left out: growth, which takes several rounds of the same (``growth``).
+Of every WEIGHEDth scenario, by its seed: whether nodes hold more and more (``growth``).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Final
 
 import attrs
 
+from cluster.fuzz.growth import growth
 from cluster.fuzz.oscillation import Cycle, watch
 from cluster.loss.failure import Reason
 from cluster.oracle import plain
@@ -39,6 +40,7 @@ GRACE: Final = 250.0
 """Seconds in which every timer of a restart that was waited for is over (BIRD's ``graceful restart wait`` is 240)."""
 HOLDS: Final = 3.0
 """Hold times of quiet that are watched."""
+WEIGHED: Final = 8
 
 _OURS: Final = tuple(
     dict.fromkeys(
@@ -83,6 +85,8 @@ class Checks:
             self._found("restart", self._still_restarting(stage))
             self._found("address", unsound(stage.store.list, interrupted=self._struck()))
             self._found("loop", self._lost(stage, unsettled))
+        if not self.findings and not self.cycles and self.scenario.seed % WEIGHED == 0:
+            self._found("growth", await growth(stage))
         self._found("notification", self._unexplained())
 
     def _found(self, kind: str, texts: Iterable[str]) -> None:

@@ -1,0 +1,66 @@
+"""Whether nodes keep what they need no more: the same thing again and again, and what everybody holds after each time.
+
+Owns ``weigh`` (how many things nodes hold, in all their tables, queues and heaps) and ``growth``, which restarts one node again and
+again and lets all come to rest in between. What differs from round to round by chance (a timer that is void, and still in
+its heap) comes and goes; what only ever becomes more is kept for nothing.
+
+Left out: what a process shares (resources, interned attributes, decoded frames), which is bounded elsewhere, and logs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import Any, Final
+
+from agents.journal import Journal
+from agents.node import Host
+from cluster.rehearsal.virtual import Virtual
+
+ROUNDS: Final = 4
+REST: Final = 400.0
+"""Seconds until every timer of a restart is over."""
+
+_CONTAINERS = (dict, list, set, deque, tuple, frozenset)
+_SHARED = (Host, Journal, type)
+
+
+async def growth(stage: Virtual) -> list[str]:
+    """What is wrong, in words."""
+    names = [name for name in sorted(stage.host.nodes) if name not in stage.weather.frozen]
+    weights: list[int] = []
+    for _ in range(ROUNDS if names else 0):
+        await stage.stop(names[0])
+        await stage.start(names[0])
+        await stage.settle(REST)
+        await stage.sleep(REST)
+        weights.append(weigh(stage))
+    if len(weights) > 1 and all(more > less for less, more in itertools.pairwise(weights)):
+        return [f"after each of {ROUNDS} restarts nodes hold more: {', '.join(map(str, weights))} things"]
+    return []
+
+
+def weigh(stage: Virtual) -> int:
+    """Entries of all containers that can be reached from a node, and from no node's surroundings."""
+    seen: set[int] = set()
+    waiting: list[Any] = [*stage.host.nodes.values()]
+    total = 0
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, _SHARED):
+            continue
+        seen.add(id(one))
+        if isinstance(one, _CONTAINERS):
+            total += len(one)
+            waiting += one.values() if isinstance(one, dict) else one
+            if isinstance(one, dict):
+                waiting += one
+        elif type(one).__module__.startswith(("agents.", "protocol.")):
+            waiting += _fields(one)
+    return total
+
+
+def _fields(one: Any) -> list[Any]:
+    slots = [name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ())]
+    found = [getattr(one, name) for name in slots if hasattr(one, name)]
+    return [*found, *vars(one).values()] if hasattr(one, "__dict__") else found
