@@ -191,7 +191,7 @@ class TestSessions:
     def test_one_names_its_as_and_the_other_does_not(self) -> None:
         """n1 expects n2 in n1's own AS, as confd does, and n2 is in the global one."""
         assert sessions([*simple(1, asn=64513), *simple(2)]) == 0
-        configuration = bgp_configuration(asNumber=64513, nodeMeshMaxRestartTime="10s")
+        configuration = bgp_configuration(asNumber=64513, serviceClusterIPs=[{"cidr": "10.96.0.0/12"}])
         assert sessions([configuration, *simple(1, asn=64513), *simple(2)]) == 1
 
     def test_a_node_peers_back_when_it_listens_at_the_port(self) -> None:
