@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from agents.ipam.cni import Cni
 from agents.ipam.errors import IPAMError
 from cluster.cleanup import DRAIN, Cleanup
+from cluster.rehearsal.clock import run_deterministic
 from protocol.prefix import IPV4, parse_address
 from protocol.sync.errors import Conflict, NotFound
 from protocol.v3.bgp import BGPConfiguration, BGPPeer, BGPPeerSpec
 from protocol.v3.core import Namespace, Secret
 from protocol.v3.felix import FelixConfiguration
 from protocol.v3.metadata import Metadata
-from cluster.rehearsal.clock import run_deterministic
 from tests.strategies.ipam import World, names, node, nodes, pool
 
 
