@@ -191,10 +191,10 @@ class Judge:
         ]
         states = Counter(each.state for each in ends)
         found = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "there are none"
+        others = [each for each in ends if not _meant(each, clause)]
         if clause.count is not None:
-            ok = states[clause.state] == clause.count
+            ok = len(ends) - len(others) == clause.count
             return _Verdict(ok, "" if ok else found)
-        others = [each for each in ends if each.state != clause.state]
         if others:
             found += f": {_some([_end(each) for each in others])}"
         ok = bool(ends) and not others
@@ -223,6 +223,12 @@ def _goes(route: FibRoute, via: model.Names, addresses: Mapping[str, tuple[Addre
             return False
         met |= own
     return met == {*route.gateways} if rest or route.kind is not RouteKind.VIA else bool(via)
+
+
+def _meant(view: SessionView, clause: model.Sessions) -> bool:
+    if clause.error:
+        return view.state != "Established" and clause.error in view.error
+    return view.state == clause.state
 
 
 def _end(view: SessionView) -> str:

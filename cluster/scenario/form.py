@@ -235,7 +235,8 @@ class RoutesForm:
 class SessionsForm:
     nodes: SomeNames = (ALL,)
     peer: str = ""
-    state: State = "Established"
+    state: State | None = None
+    error: str = ""
     count: Annotated[int, between(0, 1 << 31)] | None = None
     within: Seconds = "0"
 

@@ -250,12 +250,14 @@ class Routes:
 class Sessions:
     """Ends of sessions: those of ``names`` with ``peer`` (a node's or router's name, an address, a stanza of BIRD's; "": any).
 
-    ``count``: how many of them are in ``state``. None: all of them, and there is one.
+    ``count``: how many of them are in ``state``; or, with ``error``, are down, and BIRD's words for why have it in them, whatever
+    they do about it just now. None: all of them, and there is one.
     """
 
     names: Names = (ALL,)
     peer: str = ""
     state: str = "Established"
+    error: str = ""
     count: int | None = None
     within: float = 0.0
 

@@ -81,3 +81,7 @@ def _clauses_faults(clauses: tuple[ClauseForm, ...], path: Path) -> Iterator[Fau
             yield Fault((*path, index, "loss"), "pair or total is required")
         if clause.routes is not None and not (clause.routes.present or clause.routes.absent):
             yield Fault((*path, index, "routes"), "present or absent is required")
+        if clause.sessions is not None and clause.sessions.state and clause.sessions.error:
+            yield Fault(
+                (*path, index, "sessions", "error"), "one of state and error; those with an error are down"
+            )

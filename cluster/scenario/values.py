@@ -100,7 +100,8 @@ def clause_of(form: ClauseForm, since: model.Since) -> model.Clause:
         return model.Sessions(
             names=ends.nodes,
             peer=ends.peer,
-            state=ends.state,
+            state=ends.state or "Established",
+            error=ends.error,
             count=ends.count,
             within=seconds(ends.within),
         )

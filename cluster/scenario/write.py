@@ -167,12 +167,12 @@ def _clause(clause: model.Clause) -> Any:
                     "within": duration(within),
                 }
             }
-        case model.Sessions(names=names, peer=peer, state=state, count=count, within=within):
+        case model.Sessions(names=names, peer=peer, state=state, error=error, count=count, within=within):
             return {
                 "sessions": {
                     "nodes": [*names],
                     **({"peer": peer} if peer else {}),
-                    "state": state,
+                    **({"error": error} if error else {"state": state}),
                     **({} if count is None else {"count": count}),
                     "within": duration(within),
                 }
@@ -256,9 +256,10 @@ def _clause_words(clause: model.Clause) -> str:
             if absent:
                 parts.append(f"no {listed(absent)} on {listed(names)}")
             return f"routes: {', '.join(parts)}"
-        case model.Sessions(names=names, peer=peer, state=state, count=count):
+        case model.Sessions(names=names, peer=peer, state=state, error=error, count=count):
             which = f"of {listed(names)}{' with ' + peer if peer else ''}"
-            return f"sessions {which}: {'all' if count is None else f'{count:,}'} {state}"
+            how = f"down, {error!r}" if error else state
+            return f"sessions {which}: {'all' if count is None else f'{count:,}'} {how}"
         case model.SoundIpam():
             return "IPAM is sound"
         case model.Refused(text=text):

@@ -419,6 +419,25 @@ def test_sessions_that_are_not_as_expected_are_named() -> None:
     assert none == (False, "there are none")
 
 
+def test_sessions_that_are_down_say_why() -> None:
+    own = {"spec": {"bgp": {"asNumber": 64513}}}
+    [refuses, refused, not_all, other] = found(
+        only(
+            doing(model.Patch(("Node", "", "node-001"), own), model.Wait(30.0)),
+            expecting(
+                model.Sessions(names=("node-001",), error="BGP Error: Bad peer AS"),
+                model.Sessions(error="Bad peer AS", count=6),
+                model.Sessions(error="Bad peer AS"),
+                model.Sessions(error="Hold timer", count=1),
+            ),
+        )
+    )
+    assert refuses == refused == (True, "")
+    assert not not_all[0]
+    assert "6 Established, 6 Idle: node-002 with node-003: Established; " in not_all[1]
+    assert not other[0]
+
+
 def test_a_whole_scenario_is_judged_at_the_end_and_from_its_start() -> None:
     report = played(
         doing(model.Partition(("node-001",), ("node-002",)), model.Wait(4.0), model.Heal()),

@@ -118,6 +118,7 @@ def test_actions(text: str, action: model.Action) -> None:
         ("routes: {absent: [10.0.0.0/8], within: 5s}", model.Routes(absent=("10.0.0.0/8",), within=5.0)),
         ("routes: {absent: [blocks of node-001]}", model.Routes(absent=("blocks of node-001",))),
         ("sessions: {peer: node-001, count: 3}", model.Sessions(peer="node-001", count=3)),
+        ("sessions: {error: Bad peer AS}", model.Sessions(error="Bad peer AS")),
         ("ipam: sound", model.SoundIpam()),
         ("refused: cannot be modified", model.Refused("cannot be modified")),
         ("unsettled: allowed", model.UnsettledAllowed()),
@@ -221,7 +222,7 @@ steps:
   - link: {between: [a, a], times: 2, every: 1s}
   - patch: {kind: Node, name: a, type: json, patch: {}}
   - label: {kind: BGPPeer, name: all(), labels: {}}
-  expect: [loss: {}, routes: {}]
+  expect: [loss: {}, routes: {}, sessions: {state: Idle, error: x}]
 expect: [refused: x]
 """
     )
@@ -241,6 +242,7 @@ expect: [refused: x]
         "17: spec.steps[3].do[3].label.name: 'all()' is no name; only Nodes can be selected",
         "18: spec.steps[3].expect[0].loss: pair or total is required",
         "18: spec.steps[3].expect[1].routes: present or absent is required",
+        "18: spec.steps[3].expect[2].sessions.error: one of state and error; those with an error are down",
         "19: spec.expect[0].refused: belongs to the step that does it",
     ]
 

@@ -97,6 +97,7 @@ clauses: st.SearchStrategy[Any] = st.one_of(
         count=st.none() | st.integers(0, 99),
         within=seconds,
     ),
+    st.builds(model.Sessions, error=st.text(min_size=1, max_size=5), count=st.none() | st.integers(0, 99)),
     st.just(model.SoundIpam()),
     st.just(model.UnsettledAllowed()),
 )
@@ -202,6 +203,7 @@ def test_times_in_reports_are_as_exact_as_anybody_needs_them(number: float, text
             "routes: 10.0.0.0/8 via rr-1 on all, no 0.0.0.0/0 on all",
         ),
         (model.Sessions(peer="rr-1", count=1200), "sessions of all with rr-1: 1,200 Established"),
+        (model.Sessions(error="Bad peer AS"), "sessions of all: all down, 'Bad peer AS'"),
         (model.WhenSession("a", "b", negated=True), "session a b is not Established"),
     ],
 )
