@@ -126,6 +126,7 @@ class Node:
         self._bgp_started: set[int] = set()
         self._changed = {family: trio.Event() for family in FAMILIES}
         self._dirty = {*FAMILIES}
+        self._left = trio.Event()
         self._felix_dirty = True
         self._elsewhere = trio.Event()
         self._to_others: Mapping[Prefix, FibRoute] = {}
@@ -165,6 +166,12 @@ class Node:
         """Dial and accept from now on. Until then a node listens, so that neighbours that start first find it."""
         self._bgp_wanted = True
         self.wake()
+
+    async def fall_silent(self) -> None:
+        """Until no BIRD works: those whose node is no more tell their neighbours, and end."""
+        while self.speakers:
+            await self._left.wait()
+            self._left = trio.Event()
 
     async def add_pod(self, name: str, namespace: str = "default") -> Address:
         """CNI ADD; the first of the pod's addresses. Raises IPAMError or DatastoreError."""
@@ -236,6 +243,7 @@ class Node:
             finally:
                 links.shut()
                 del self.speakers[family], self.links[family]
+                self._left.set()
             self.fib.forget(family)
 
     def _listen(self, family: int, config: SpeakerConfig) -> bool:

@@ -4,7 +4,8 @@ Owns ``Lives``: a task for each node whose daemons run, and the kernels of those
 
     start ──► running ── stop ──► stopped: the kernel is kept and goes on forwarding ── start ──► running, on that kernel
                 │  └──── freeze ► frozen: the task stands still where it waits for the network ── thaw ──► running
-                └─ power off, and of a stopped one as well: nothing is left ── start ──► running, empty
+                ├─ power off, and of a stopped one as well: nothing is left ── start ──► running, empty
+                └─ remove: the same, but neighbours are told
 
 What neighbours notice of it is the network's business: the sockets of a node whose task has ended are closed, and
 who must not hear of that is told nothing beforehand (``cluster.faults``).
@@ -22,6 +23,9 @@ import trio
 
 from agents.dataplane.fib import Fib
 from agents.node import Host, Node
+
+LAST_WORDS = 1.0
+"""Seconds that the BIRDs of a node may take to hear that it was deleted, and to say so."""
 
 
 @attrs.define(eq=False)
@@ -76,6 +80,16 @@ class Lives:
     async def power_off(self, name: str) -> None:
         await self._end(name)
         self.stopped.pop(name, None)
+
+    async def remove(self, name: str) -> None:
+        """Its resource is gone: its BIRDs have no configuration any more, tell their neighbours, and end by themselves. Of one that
+        merely vanished a neighbour which is no node of Calico's would keep the routes.
+        """
+        node = self._host.nodes.get(name)
+        if node is not None:
+            with trio.move_on_after(LAST_WORDS):
+                await node.fall_silent()
+        await self.power_off(name)
 
     async def _end(self, name: str) -> Node | None:
         life = self._lives.pop(name, None)

@@ -303,10 +303,11 @@ class Shard:
                 node.wake()
 
     async def _evict(self, name: str) -> None:
-        """The node is gone for good; what it was is a power cut's."""
+        """The node is gone for good, and its machine with it."""
         if name in self._hosted:
             del self._hosted[name]
-            await self._power_off(name)
+            await self._lives.remove(name)
+            self._fibs.gone(name)
             self._pods.forget(name)
             self._syncer.watch(self._hosted)
 

@@ -130,6 +130,8 @@ class Live:
 
     async def delete_pods(self, name: str, count: int) -> int:
         await self._hosted(name)
+        if name in self.coordinator.faults.states:
+            return 0  # there is nobody to do it
         found = sorted(
             (document["metadata"]["name"], document["metadata"]["namespace"], document["spec"]["pod"])
             for document in self._endpoints(name)

@@ -227,7 +227,7 @@ class Virtual:
                     self._known.pop(name, None)
                     self.weather.removed(name)
                     self._pods.forget(name)
-                    await self._lives.power_off(name)
+                    await self._lives.remove(name)
                     self._note(name, "removed")
             self._news = trio.Event()
             await self._news.wait()

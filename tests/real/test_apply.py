@@ -107,13 +107,17 @@ def test_from_a_mesh_to_a_reflector_and_a_pool_that_goes(start: Start, tmp_path:
 NODE = """
 apiVersion: projectcalico.org/v3
 kind: Node
-metadata: {name: late}
+metadata: {name: late, labels: {moves: "yes"}}
 spec: {bgp: {ipv4Address: 10.77.0.77/16}}
 ---
 apiVersion: lab.tortie/v1
 kind: Router
 metadata: {name: border}
-spec: {addresses: [10.77.9.9/16], asNumber: 65000, announce: [203.0.113.0/24], neighbors: [{nodeSelector: all()}]}
+spec:
+  addresses: [10.77.9.9/16]
+  asNumber: 65000
+  announce: [203.0.113.0/24]
+  neighbors: [{nodeSelector: "!has(moves)"}, {peerIP: 10.77.0.78, asNumber: 64512}]
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
@@ -129,19 +133,21 @@ def test_nodes_and_routers_come_move_and_go(start: Start, tmp_path: Path) -> Non
     manifest.write_text(NODE)
     assert done(up, "apply", "-f", str(manifest)) == "Successfully applied 3 resource(s)\n"
     block = block_of(up, "late")
-    assert "sessions  10/10 Established" in settled(up)  # six of the mesh of four, and the router's
+    assert "sessions  9/9 Established" in settled(up)  # six of the mesh of four, and the router's with who does not move
     routes = done(up, "ip", "route", "node-001")
     assert "203.0.113.0/24 via 10.77.9.9" in routes
     assert f"{block} via 10.77.0.77" in routes
 
     done(up, "patch", "node", "late", "-p", '{"spec": {"bgp": {"ipv4Address": "10.77.0.78/16"}}}')
-    settled(up)
+    assert "sessions  10/10 Established" in settled(up)
     assert f"{block} via 10.77.0.78" in done(up, "ip", "route", "node-001")
     refused = up.ask("patch", "node", "late", "-p", '{"spec": {"bgp": {"ipv4Address": "10.77.0.1"}}}')
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "is the address of node node-001 in this cluster" in refused.stderr
 
     assert done(up, "delete", "node", "late", "node-003") == "Successfully deleted 2 'Node' resource(s)\n"
+    settled(up)
+    assert "Lab_10_77_0_78: Received: Peer de-configured\n" in done(up, "events", "border")
     done(up, "delete", "router", "border")
     assert "sessions  1/1 Established" in settled(up)
     assert {pod["spec"]["node"] for pod in resources(up, "wep")["items"]} == {"node-001", "node-002"}

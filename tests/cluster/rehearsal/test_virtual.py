@@ -16,6 +16,7 @@ import trio
 from cluster.rehearsal.clock import run_virtual
 from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.virtual import Virtual
+from protocol.prefix import parse_address
 from tests.conftest import Golden
 from tests.strategies.clusters import bgp_configuration, bgp_peer, node, pool
 
@@ -178,6 +179,28 @@ def test_nodes_come_and_go_with_their_resources() -> None:
         assert not stage.is_running(TWO)
         assert stage.weather.is_fair, "what befell it is gone with it"
         assert await stage.delete_pods(THREE, 5) == 2
+
+    tell(story, size=2)
+
+
+def test_a_node_that_is_deleted_takes_its_leave() -> None:
+    """Of calico's nodes each knows by itself; a router is told, and keeps nothing for a neighbour that does not restart."""
+
+    async def story(stage: Virtual) -> None:
+        neighbour = {"peerIP": "10.77.0.2", "asNumber": 64512}
+        spec = {"addresses": ["10.77.9.1/24"], "asNumber": 64512, "neighbors": [neighbour]}
+        stage.apply({"apiVersion": "lab.tortie/v1", "kind": "Router", "metadata": {"name": "tor"}, "spec": spec})
+        stage.apply(bgp_peer("tor", peerIP="10.77.9.1", asNumber=64512))
+        await settled(stage)
+        gateways = {route.gateways for route in (await stage.routes("tor")).values()}
+        assert gateways == {(parse_address("10.77.0.2"),)}
+        stage.store.delete("Node", TWO)
+        await stage.sleep(0.1)
+        assert not stage.is_running(TWO)
+        assert [event.message for _, event in stage.node("tor").journal if event.warning] == [
+            "Lab_10_77_0_2: Received: Peer de-configured"
+        ]
+        assert await stage.routes("tor") == {}
 
     tell(story, size=2)
 
