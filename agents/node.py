@@ -89,9 +89,15 @@ class Host:
     routes: Routes = attrs.field(factory=Routes)
     nodes: dict[str, Node] = attrs.field(factory=dict)
     l3routes: L3Routes = attrs.field(init=False)
+    _lives: dict[str, int] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.l3routes = L3Routes(self.view, self.routes)
+
+    def rng(self, name: str) -> random.Random:
+        """For a new life of the node. Each has another: an ID of a container that came twice would be two pods' handle."""
+        life = self._lives[name] = self._lives.get(name, 0) + 1
+        return random.Random(f"{self.seed}/{name}" if life == 1 else f"{self.seed}/{name}/{life}")
 
     def changed(self, keys: Iterable[Key]) -> None:
         """The View is different: wake the nodes that this concerns."""
@@ -132,7 +138,7 @@ class Node:
         self._to_others: Mapping[Prefix, FibRoute] = {}
         self.felix_routes: dict[Prefix, FibRoute] = {}
         self._notes: dict[int, tuple[str, ...]] = {}
-        self._rng = random.Random(f"{host.seed}/{name}")
+        self._rng = host.rng(name)
         self._allocator = Allocator(node=name, view=host.view, datastore=host.datastore, wall=host.wall)
         self._tunnels = Tunnels(
             node=name,

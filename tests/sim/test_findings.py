@@ -11,8 +11,10 @@ from cluster.scenario.model import (
     Cluster,
     Delete,
     DeletePods,
+    Freeze,
     Patch,
     PowerOff,
+    Restart,
     Scenario,
     Step,
     Wait,
@@ -32,6 +34,20 @@ FINDINGS = [
         name="pods-are-deleted-of-a-node-without-power",
         cluster=Cluster(nodes=3, pods_per_node=1),
         steps=(Step(do=(PowerOff(("node-003",)), DeletePods(("node-003",)))),),
+    ),
+    Scenario(
+        name="a-pod-that-gets-no-address-after-a-restart-has-the-container-id-of-one-from-before",
+        cluster=Cluster(nodes=3, pods_per_node=1),
+        steps=(
+            Step(do=(Patch(("IPPool", "", "default-ipv4-ippool"), {"spec": {"disabled": True}}), AddPods(("node-003",)))),
+            Step(do=(Restart(("node-003",), down=0.0),)),
+        ),
+    ),
+    Scenario(
+        name="a-node-freezes-before-its-neighbour-says-end-of-rib",
+        hold_time=9.0,
+        cluster=Cluster(nodes=3, pods_per_node=0),
+        steps=(Step(do=(Freeze(("node-003",)), Wait(30.0), Restart(("node-002",), down=100.0), Freeze(("node-001",)))),),
     ),
 ]  # fmt: skip
 
