@@ -116,12 +116,14 @@ class Host:
 class Node:
     """See the module. ``speakers`` and ``links`` have the families of which a BIRD works."""
 
-    def __init__(self, name: str, host: Host, fib: Fib | None = None) -> None:
-        """``fib`` is the table of a machine whose kernel has outlived its daemons; None is a machine that boots."""
+    def __init__(self, name: str, host: Host, fib: Fib | None = None, *, joins: bool = False) -> None:
+        """``fib`` is the table of a machine whose kernel has outlived its daemons; None is a machine that boots, and ``joins``
+        others that run: its BIRD starts as ``bird -R`` too, as calico-node's always do.
+        """
         self.name = name
         self.host = host
         self.fib = Fib() if fib is None else fib
-        self._kernel_lives = fib is not None
+        self._recovers = fib is not None or (joins and host.view.get(Router.kind, name) is None)
         self.journal = Journal(host.wall, None if host.reader is None else partial(host.reader, name))
         self.speakers: dict[int, Speaker] = {}
         self.links: dict[int, Links] = {}
@@ -220,7 +222,7 @@ class Node:
         self, family: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         last = Address(b"")
-        recovering = self._kernel_lives
+        recovering = self._recovers
         while True:
             self._changed[family] = trio.Event()
             self._felix()

@@ -47,12 +47,14 @@ class Lives:
         self._fib_made = fib_made
         self._lives: dict[str, _Life] = {}
 
-    async def start(self, name: str, *, bgp: bool) -> None:
-        """Returns when it listens, or cannot. Harmless for one that runs. ``bgp``: dial and accept at once."""
+    async def start(self, name: str, *, bgp: bool, joins: bool = True) -> None:
+        """Returns when it listens, or cannot. Harmless for one that runs. ``bgp``: dial and accept at once; and it ``joins`` others that
+        run, unless the whole cluster is just coming up.
+        """
         if name in self._lives:
             return
         before = self.stopped.pop(name, None)
-        node = Node(name, self._host, None if before is None else before.fib)
+        node = Node(name, self._host, None if before is None else before.fib, joins=bgp and joins)
         if before is None:
             self._fib_made(name, node.fib)
         self._host.nodes[name] = node

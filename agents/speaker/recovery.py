@@ -1,8 +1,9 @@
-"""A BIRD that starts on a kernel that has outlived it: ``bird -R`` (RFC 4724 4.1, the restarting speaker).
+"""A BIRD that starts among others: ``bird -R`` (RFC 4724 4.1, the restarting speaker).
 
 Owns ``Recovery``, which says how long it lasts and who waits for its end. While it lasts
 
-- the kernel keeps the routes that the BIRD before this one programmed, and they are right as long as neighbours believe so;
+- the kernel keeps the routes that the BIRD before this one programmed, and they are right as long as neighbours believe so; after
+  a boot it has none, and gets none: calico-node knows no difference;
 - every OPEN says that this speaker has restarted and that its forwarding state is preserved (the R and F bits);
 - a neighbour that is up, and does not recover itself, is told nothing (``Exports.hold``).
 

@@ -252,7 +252,7 @@ class Virtual:
         self._done(name, "starts")
         self.weather.power_on(name)
         self._power(name, True)
-        await self._lives.start(name, bgp=bgp)
+        await self._lives.start(name, bgp=bgp, joins=self._follows)
         self._pods.feed_again(name)
 
     async def stop(self, name: str) -> None:

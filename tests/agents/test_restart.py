@@ -32,10 +32,7 @@ class Story:
             self.cluster.apply(node(name, f"10.77.0.{index}/24"))
 
     async def begin(self) -> None:
-        for name in NAMES:
-            await self.cluster.start(name)
-        for name in NAMES:
-            await self.cluster.add_pods(name, 1)
+        await self.cluster.boot(1)
         await self.settle()
         self._forget()
 
@@ -101,6 +98,18 @@ def test_restarts(golden: Golden) -> None:
             await story.chapter(
                 f"it restarts while node-3 is off, for which it waits {WAIT:.0f} s before it tells anybody anything"
             )
+            await cluster.start(THREE)
+            await story.chapter("node-3 is back, and tells at once: nobody is missing")
+
+            await cluster.power_off(THREE)
+            await cluster.power_off(TWO)
+            await trio.sleep(100)
+            await cluster.start(TWO)
+            await trio.sleep(WAIT - 1)
+            assert not story.gateways(TWO), "and has no way to anybody itself"
+            await trio.sleep(2)
+            assert story.gateways(TWO)
+            await story.chapter("a machine boots while node-3 is off: calico-node knows no difference")
             text = story.text
             nursery.cancel_scope.cancel()
 
