@@ -37,7 +37,8 @@ SELDOM: Final = 1.0
 """Seconds between looks at something that is waited for: they grow from the one to the other."""
 
 BOOT: Final = 0.001
-"""Seconds in which a node that was created is started, in virtual time: what is done next may be done to it."""
+"""Seconds in which a node that was created is started, and one that is frozen comes to stand still, in virtual time: what is done next
+finds it so."""
 
 Problems = list[str]
 
@@ -104,6 +105,7 @@ class Doing:
                 await self._each(names, self.stage.power_off)
             case model.Freeze(names=names):
                 await self._each(names, self.stage.freeze)
+                await self.stage.sleep(BOOT)
             case model.Thaw(names=names):
                 await self._each(names, self.stage.thaw)
             case model.Restart():

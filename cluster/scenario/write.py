@@ -288,4 +288,17 @@ def _flat(patch: Any) -> str:
 def _leaves(path: str, value: Any) -> list[str]:
     if isinstance(value, Mapping) and value:
         return [line for key, inner in value.items() for line in _leaves(f"{path}.{key}", inner)]
-    return [f"{path}={'null' if value is None else str(value).lower() if isinstance(value, bool) else value}"]
+    return [f"{path}={_value(value)}"]
+
+
+def _value(value: Any) -> str:
+    """As YAML has it in one line."""
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{key}: {_value(inner)}" for key, inner in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_value, value)) + "]"
+        case None:
+            return "null"
+        case _:
+            return str(value).lower() if isinstance(value, bool) else str(value)

@@ -251,6 +251,18 @@ def test_a_link_flaps_as_often_and_as_long_as_it_is_told() -> None:
     ]
 
 
+def test_whoever_is_frozen_hears_of_nothing_that_is_done_next() -> None:
+    change = model.Patch(("BGPConfiguration", "", "default"), {"spec": {"asNumber": 65010}})
+    blocks = model.Routes(names=("node-002",), present=(model.Wanted("blocks of node-001"),))
+    step = only(
+        doing(
+            model.Freeze(("node-002",)), change, model.Wait(20.0), expect=(blocks, model.Sessions(count=9))
+        ),
+        doing(model.Thaw(("node-002",)), expect=(model.Converged(60.0), model.Sessions(count=12))),
+    )
+    assert step.ok
+
+
 def test_a_rolling_restart_goes_on_when_sessions_are_up_again() -> None:
     step = only(doing(model.Restart(NAMES[:3], window=2, down=5.0), expect=(model.Sessions(count=12),)))
     assert step.ok

@@ -186,6 +186,12 @@ def test_times_in_reports_are_as_exact_as_anybody_needs_them(number: float, text
             "patch BGPConfiguration/default: spec.a.b=false, spec.c=null",
         ),
         (
+            model.Patch(
+                ("Router", "", "tor"), {"spec": {"neighbors": [{"nodeSelector": "all()", "passive": True}]}}
+            ),
+            "patch Router/tor: spec.neighbors=[{nodeSelector: all(), passive: true}]",
+        ),
+        (
             model.Label(("rr-1",), {"rack": "b", "old": None}),
             "label Node rr-1: rack=b, old (removed)",
         ),
