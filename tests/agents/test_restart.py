@@ -1,4 +1,4 @@
-"""calico-node restarts, on a kernel that lives and on one that does not: the story as everybody's events tell it."""
+"""calico-node restarts, on a kernel that lives and on one that does not: the story as everybody's events tell it, and what it costs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ class Story:
         self.log = EventLog(self._lines.append)
         self.cluster = Virtual(nursery, 3, log=self.log)
         self.cluster.apply(pool("default", "192.168.0.0/16", blockSize=26))
-        self.cluster.apply(
-            bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True, nodeMeshMaxRestartTime="30s")
-        )
+        self._restart_time("30s")
         for index, name in enumerate(NAMES, 1):
             self.cluster.apply(node(name, f"10.77.0.{index}/24"))
 
@@ -35,6 +33,19 @@ class Story:
         await self.cluster.boot(1)
         await self.settle()
         self._forget()
+        self._account = await self.cluster.watch_loss()
+        self._began = self.cluster.now()
+
+    def _restart_time(self, time: str) -> None:
+        self.cluster.apply(
+            bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True, nodeMeshMaxRestartTime=time)
+        )
+
+    async def set_restart_time(self, time: str) -> None:
+        """Sessions start again, which is no part of the story."""
+        self._restart_time(time)
+        await self.settle()
+        await self._pass()
 
     async def settle(self, within: float = 60) -> None:
         settled = await self.cluster.settle(within)
@@ -51,8 +62,17 @@ class Story:
         await self.settle(400)
         lines = [line.split(" ", 1) for line in self._forget()]
         start = float(lines[0][0])
-        self.text += f"# {title}\n" + "".join(f"{float(at) - start:7.3f} {what}" for at, what in lines) + "\n"
+        self.text += f"# {title}\n" + "".join(f"{float(at) - start:7.3f} {what}" for at, what in lines)
+        pairs = self._account.report(self.cluster.now(), since=self._began).pairs
+        lost = [f"{pair.source} to {pair.destination} {pair.seconds:.3f} s" for pair in pairs]
+        self.text += f"   lost {', '.join(lost) or 'nothing'}\n\n"
+        await self._pass()
+
+    async def _pass(self) -> None:
+        """Long enough for an error to be forgotten."""
         await trio.sleep(300)
+        self._forget()
+        self._began = self.cluster.now()
 
     def gateways(self, name: str) -> dict[Prefix, FibRoute]:
         """Ways to others."""
@@ -78,6 +98,14 @@ def test_restarts(golden: Golden) -> None:
             assert len(story.gateways(TWO)) == 2, "the kernel's, as they were"
             await story.chapter("calico-node of node-2 restarts within its restart time: no table changes")
             assert story.gateways(ONE) == before
+
+            await story.set_restart_time("0s")
+            await cluster.stop(TWO)
+            await trio.sleep(5)
+            assert len(story.gateways(ONE)) == 1
+            await cluster.start(TWO)
+            await story.chapter("the same with a restart time of 0 s, which is without graceful restart")
+            await story.set_restart_time("30s")
 
             await cluster.stop(TWO)
             await trio.sleep(40)
