@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
+from functools import partial
 
 import attrs
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from agents.dataplane.fib import BLACKHOLE, FibRoute, Routes, device, via
 from agents.speaker.config import KernelPolicy, SpeakerConfig
 from agents.speaker.recovery import WAIT
 from agents.speaker.speaker import Speaker
 from protocol.bgp.messages import GracefulRestart, Open
-from protocol.prefix import Prefix, parse_prefix
+from protocol.prefix import Address, Prefix, parse_prefix
 from tests.agents.speaker.test_helper import config, kill
+from tests.strategies.histories import History, Judge, histories, untidy
 from tests.strategies.speaker import POOL, SpeakerNet, block, host, peer_config
 
 STALE = parse_prefix("192.168.99.0/26")
@@ -224,3 +229,47 @@ def test_what_a_silent_neighbour_told_is_told_on_when_there_is_somebody_to_tell(
     net.advance(net.now + WAIT)
     assert block(3) in net.peer(2, 1).adj_rib_in
     assert POOL not in fib(net, 1)
+
+
+def _tables(net: SpeakerNet) -> dict[Address, dict[Prefix, FibRoute]]:
+    return {address: dict(fib.routes) for address, fib in net.fibs.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["internal", "reflectors", "external", "mixed"])
+def test_whoever_restarts_in_a_quiet_network_no_kernel_has_another_entry_for_a_moment(
+    shape: str, depth: int
+) -> None:
+    @settings(max_examples=50 * depth)
+    @given(history=histories(shape=shape), who=st.integers(0, 100), seed=st.integers(0, 1000))
+    def law(history: History, who: int, seed: int) -> None:
+        plan, _ = history[0]
+        assume(not Judge(plan).endless)
+        net = SpeakerNet(seed=seed)
+        for number in plan.numbers:
+            net.add(plan.configuration(number))
+            net.set_kernel(host(number), plan.workloads(number))
+        sessions = 2 * len(plan.edges)
+        net.settle(sessions)
+        before = _tables(net)
+        changed: list[object] = []
+
+        def look(address: Address, prefixes: Iterable[Prefix]) -> None:
+            table = net.fibs[address].routes
+            changed.extend(
+                (address[3], prefix, table.get(prefix))
+                for prefix in prefixes
+                if table.get(prefix) != before[address].get(prefix)
+            )
+
+        for address, fib in net.fibs.items():
+            fib.watcher = partial(look, address)
+        net.restart(host(plan.numbers[who % len(plan.numbers)]), kernel_lives=True)
+        net.settle(sessions)
+        net.advance(net.now + 500)
+        assert changed == []
+        assert _tables(net) == before
+        assert all(speaker.recovery is None for speaker in net.speakers.values())
+        assert [*untidy(net, sessions)] == []
+
+    law()
