@@ -1,6 +1,6 @@
 """``rehearse``: play scenarios, and say whether it went as they expect.
 
-All files are read before anything is started. Exit codes: 0 everything as expected; 1 something was not; 2 a file that is no
+All files are read before anything is started. A cluster that cannot be started hinders no other, and is told in every output. Exit codes: 0 everything as expected; 1 something was not; 2 a file that is no
 scenario, or a cluster that cannot be started; 128 plus the signal's number when one came first.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cluster.rehearsal.report import Report
+    from cluster.rehearsal.report import Report, Unplayed
     from cluster.scenario.read import Read
 
 PORT = 1795
@@ -64,6 +64,7 @@ def rehearse(sources: tuple[str, ...], **options: Any) -> None:
 
 def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
     from cluster.rehearsal.rehearse import CannotRun, Interrupted
+    from cluster.rehearsal.report import Report, Unplayed
 
     if options["tcp"] and options["real"]:
         raise click.UsageError("--tcp is in virtual time, --real is not: one of them")
@@ -86,7 +87,7 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
     for each in read:
         for warning in each.warnings:
             click.echo(f"warning: {warning}", err=True)
-    reports: list[Report] = []
+    reports: list[Report | Unplayed] = []
     text = options["output"] == "text"
     with _Events(options["events"], several=len(read) > 1) as events:
         for each in read:
@@ -97,7 +98,8 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
                 watch.clear()
                 for line in str(error).splitlines():
                     click.echo(f"tortie: {each.path}: {line}", err=True)
-                return 2
+                reports.append(Unplayed(scenario=each.scenario.name, file=each.path, why=str(error)))
+                continue
             except Interrupted as error:
                 watch.clear()
                 click.echo(f"tortie: {each.scenario.name}: interrupted at {watch.where()}", err=True)
@@ -107,7 +109,8 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
             if text:
                 _show(report, last=each is read[-1])
     _write_files(reports, options)
-    ok = all(report.ok for report in reports)
+    played = [report for report in reports if isinstance(report, Report)]
+    ok = len(played) == len(reports) and all(report.ok for report in played)
     if not text:
         document = {"ok": ok, "rehearsals": [report.to_json() for report in reports]}
         click.echo(json.dumps(document))
@@ -115,7 +118,7 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
         from cluster.cli.rehearse_output import summary
 
         click.echo(f"\n{summary(reports)}")
-    return 0 if ok else 1
+    return 2 if len(played) < len(reports) else 0 if ok else 1
 
 
 def _read(sources: tuple[str, ...]) -> list[Read] | None:
@@ -176,16 +179,19 @@ def _show(report: Report, *, last: bool) -> None:
     click.echo(f"\n{verdict(report)}" + ("" if last else "\n"))
 
 
-def _write_files(reports: list[Report], options: dict[str, Any]) -> None:
+def _write_files(reports: list[Report | Unplayed], options: dict[str, Any]) -> None:
     if options["junit"]:
         from cluster.rehearsal.junit import junit
 
         with open(options["junit"], "w", encoding="utf-8") as file:
             file.write(junit(reports))
-    if options["plot"] and reports[0].loss is not None:
+    if options["plot"]:
         from cluster.loss.plot import plot
 
-        plot(reports[0].loss, options["plot"], title=reports[0].scenario)
+        [report] = reports
+        loss = getattr(report, "loss", None)
+        if loss is not None:
+            plot(loss, options["plot"], title=report.scenario)
 
 
 class _Events:

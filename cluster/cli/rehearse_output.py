@@ -16,7 +16,7 @@ import click
 from cluster.cli.up_output import counted
 from cluster.loss import render
 from cluster.loss.report import LossReport
-from cluster.rehearsal.report import Ends, Finding, Report, StepReport
+from cluster.rehearsal.report import Ends, Finding, Report, StepReport, Unplayed
 from cluster.scenario.write import span
 
 _INDENT = " " * 12
@@ -131,9 +131,10 @@ def verdict(report: Report) -> str:
     return f"{report.scenario}: {ended}; {moment(report.ended)} in {report.took:.1f} s{log}"
 
 
-def summary(reports: Sequence[Report]) -> str:
+def summary(reports: Sequence[Report | Unplayed]) -> str:
     """The last line of several."""
-    bad = [report.scenario for report in reports if not report.ok]
-    if not bad:
-        return f"{counted(len(reports), 'scenario')}, all as expected"
-    return f"{counted(len(reports), 'scenario')}, {len(bad)} not as expected: {', '.join(bad)}"
+    bad = [report.scenario for report in reports if isinstance(report, Report) and not report.ok]
+    unplayed = [report.scenario for report in reports if isinstance(report, Unplayed)]
+    found = [f"{len(bad)} not as expected: {', '.join(bad)}"] if bad else []
+    found += [f"{len(unplayed)} not played: {', '.join(unplayed)}"] if unplayed else []
+    return f"{counted(len(reports), 'scenario')}, {'; '.join(found) or 'all as expected'}"

@@ -76,7 +76,13 @@ def _spans(pair: PairLoss) -> str:
         else:
             spans.append((each.start, each.end))
     shown = ", ".join(_span(start, end) for start, end in spans[:2])
-    return f"at {shown}" + (f" and {len(spans) - 2:,} times more" if len(spans) > 2 else "")
+    return f"at {shown}{_again(len(spans) - 2)}"
+
+
+def _again(times: int) -> str:
+    if times < 1:
+        return ""
+    return " and once more" if times == 1 else f" and {times:,} times more"
 
 
 def _span(start: float, end: float) -> str:

@@ -1,6 +1,7 @@
 """Reports as JUnit's XML: a suite for each scenario, a case for each step and for each clause.
 
-Seconds are the scenario's own, which a CI shows beside each case.
+Seconds are the scenario's own, which a CI shows beside each case. A scenario whose cluster could not be started is a suite with an
+error.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from xml.etree import ElementTree
 
-from cluster.rehearsal.report import Finding, Report, StepReport
+from cluster.rehearsal.play import START
+from cluster.rehearsal.report import Finding, Report, StepReport, Unplayed
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(reports: Sequence[Report]) -> str:
+def junit(reports: Sequence[Report | Unplayed]) -> str:
     root = ElementTree.Element("testsuites")
     for report in reports:
+        if isinstance(report, Unplayed):
+            _unplayed(root, report)
+            continue
         suite = ElementTree.SubElement(
             root, "testsuite", name=_text(report.scenario), time=f"{report.ended:.3f}"
         )
@@ -31,6 +36,17 @@ def junit(reports: Sequence[Report]) -> str:
     ElementTree.indent(root)
     text: str = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _unplayed(root: ElementTree.Element, unplayed: Unplayed) -> None:
+    suite = ElementTree.SubElement(
+        root, "testsuite", name=_text(unplayed.scenario), file=_text(unplayed.file),
+        tests="1", errors="1", failures="0", skipped="0",
+    )  # fmt: skip
+    case = ElementTree.SubElement(suite, "testcase", classname=_text(unplayed.scenario), name=START)
+    ElementTree.SubElement(case, "error", message=_text(unplayed.why.partition("\n")[0])).text = _text(
+        unplayed.why
+    )
 
 
 def _step(suite: ElementTree.Element, report: Report, step: StepReport) -> None:

@@ -114,5 +114,17 @@ class Report:
         return {"ok": self.ok, **document}
 
 
+@attrs.frozen(kw_only=True)
+class Unplayed:
+    """Of a scenario whose cluster could not be started: why."""
+
+    scenario: str
+    file: str
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"ok": False, "scenario": self.scenario, "file": self.file, "error": self.why}
+
+
 def _plain(value: Any) -> Any:
     return value.to_json(limit=MAX_PAIRS) if isinstance(value, LossReport) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,26 @@ def test_files_for_others(files: Path) -> None:
     again = files / "again.log"
     run(files, "--events", again, "--seed", "3")
     assert again.read_text() == text
+
+
+def test_what_cannot_be_started_hinders_nobody_and_is_in_the_files(files: Path) -> None:
+    (files / "larger.yaml").write_text(GOOD.replace("nodes: 3", "nodes: 4").replace("good", "larger"))
+    junit, port = files / "report.xml", 21797
+    with socket.create_server(("127.77.0.4", port)):
+        both = [files / "larger.yaml", files / "good.yaml"]
+        arguments = [*map(str, both), "--tcp", "--bgp-port", str(port), "--junit", str(junit)]
+        ended = run(*arguments, "-o", "json")
+        told = run(*arguments)
+    assert (ended.exit_code, told.exit_code) == (2, 2)
+    larger, good = json.loads(ended.stdout)["rehearsals"]
+    assert (larger["ok"], larger["scenario"], good["ok"]) == (False, "larger", True)
+    assert "127.77.0.4:21797 (for node-004) is in use" in larger["error"]
+    assert f"tortie: {files}/larger.yaml: {larger['error']}" in ended.stderr
+    first, second = ElementTree.parse(junit).getroot()
+    assert [first.get(count) for count in ("tests", "errors", "failures")] == ["1", "1", "0"]
+    assert first.findtext("testcase/error") == larger["error"]
+    assert second.get("failures") == "0"
+    assert told.stdout.splitlines()[-1] == "2 scenarios, 1 not played: larger"
 
 
 def test_nothing_is_started_when_one_file_is_wrong(files: Path) -> None:
