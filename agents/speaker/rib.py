@@ -151,10 +151,9 @@ class Rib:
             if table.get(prefix) is attributes:
                 continue
             table[prefix] = attributes
-            if self._meds or (present.peer is peer and present.path_id == path_id):
-                self._unsure[prefix] = (
-                    None  # no two paths decide it; or what was best changes, and another may be now
-                )
+            if self._meds or len(present.hops) > 1 or (present.peer is peer and present.path_id == path_id):
+                # No two paths decide it; or what was best changes, and another may be now, or what one of its gateways came of.
+                self._unsure[prefix] = None
             elif not is_longer_way(peer, attributes, present):
                 path = path or self._path(peer, path_id, attributes)
                 outcome = compare(path, present)

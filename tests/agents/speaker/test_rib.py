@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -188,6 +189,30 @@ def test_a_gateway_that_goes_is_missed() -> None:
     rib.take_changes()
     assert rib.best[PREFIXES[0]].hops == (host(1), host(2))
     rib.withdraw(other, (PREFIXES[0],))
+    rib.take_changes()
+    assert rib.best[PREFIXES[0]].hops == (host(1),)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        # What is best, again, reflected once more; a way that is longer; one that is preferred to nothing.
+        {"next_hop": host(1), "originator_id": host(1), "cluster_list": (host(201), host(202))},
+        {"as_path": as_path(1)},
+        {"local_pref": 100},
+    ],
+)
+def test_a_gateway_that_is_replaced_is_missed(instead: dict[str, Any]) -> None:
+    rib, one, other = Rib(host(9)), neighbour(1), neighbour(2)
+    first = Attributes(
+        next_hop=host(1), local_pref=ELEVATED, originator_id=host(1), cluster_list=(host(201),)
+    )
+    second = attrs.evolve(first, next_hop=host(2), originator_id=host(2))
+    rib.learn(one, (PREFIXES[0],), first)
+    rib.learn(other, (PREFIXES[0],), second)
+    rib.take_changes()
+    assert rib.best[PREFIXES[0]].hops == (host(1), host(2))
+    rib.learn(other, (PREFIXES[0],), attrs.evolve(second, **instead))
     rib.take_changes()
     assert rib.best[PREFIXES[0]].hops == (host(1),)
 
