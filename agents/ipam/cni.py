@@ -82,7 +82,7 @@ class Cni:
                 family, 1, handle_id=handle_id, attributes=owner, namespace=namespace
             )
             if not got.addresses:
-                raise IPAMError(f"{namespace}/{pod} on {self._node}: {got}")
+                raise IPAMError(str(got))
             addresses += got.addresses
         return addresses
 
