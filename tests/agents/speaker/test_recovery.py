@@ -176,6 +176,23 @@ def test_whose_session_is_given_up_is_not_waited_for(how: str) -> None:
     assert block(3) not in fib(net, 2)
 
 
+def test_who_comes_again_after_a_word_is_told_at_once_and_hears_of_no_restart() -> None:
+    net = mesh(1, 2, 3)
+    kill(net, 3)
+    two = restart(net, config(2, 1, 3, blocks=(2, 20)))
+    net.settle(2, within=30)
+    one = net.speakers[host(1)]
+    for switch in (one.disable, one.enable):
+        switch("Node_10_77_0_2", net.now)
+        net.act(host(1))
+        net.deliver_all()
+    net.settle(2, within=30)
+    assert offered(net, 1, 2) == GracefulRestart(families=((4, False),))
+    assert two.recovery is not None
+    assert block(20) in fib(net, 1)
+    assert block(20) not in fib(net, 2)
+
+
 def test_a_connection_that_breaks_meanwhile_is_waited_for_again() -> None:
     net = mesh(1, 2, 3)
     kill(net, 3)
