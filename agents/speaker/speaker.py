@@ -138,14 +138,14 @@ class Speaker:
     def reload(self, name: str, now: float, *, into: bool = True, out: bool = True) -> bool:
         """Ask a neighbour for its routes again, tell it ours again, or both; False when its session is not up."""
         peer = self.peers[name]
-        if not peer.up or peer.group is None or peer.session.peer_open is None:
+        if not peer.up or peer.session.peer_open is None:
             return False
         if into and not peer.session.peer_open.capabilities.route_refresh:
             self.restart(name, now)  # a new session brings both
             return True
         if into and peer.link is not None:
             self._effects.send(peer.link, self._codec.encode(RouteRefresh(self.config.family)))
-        if out:
+        if out and peer.group is not None:  # else it will be told everything when we have recovered
             peer.group.refresh(peer)
             self._flush(now)
         return True

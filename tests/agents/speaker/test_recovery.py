@@ -12,11 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from agents.dataplane.fib import BLACKHOLE, FibRoute, Routes, device, via
-from agents.speaker.config import KernelPolicy, SpeakerConfig
+from agents.speaker.config import Filter, KernelPolicy, SpeakerConfig
 from agents.speaker.recovery import WAIT
 from agents.speaker.speaker import Speaker
 from protocol.bgp.messages import GracefulRestart, Open
-from protocol.prefix import Address, Prefix, parse_prefix
+from protocol.prefix import IPV4, Address, Prefix, parse_prefix
+from protocol.v3.bgp import FilterRuleV4
 from tests.agents.speaker.test_helper import config, kill
 from tests.strategies.histories import History, Judge, histories, untidy
 from tests.strategies.speaker import POOL, SpeakerNet, block, host, peer_config
@@ -221,6 +222,23 @@ def test_what_is_configured_meanwhile_reaches_the_kernel_at_the_end() -> None:
     net.advance(net.now + WAIT)
     assert two.recovery is None
     assert fib(net, 2) == {block(2): BLACKHOLE, block(20): BLACKHOLE}
+
+
+def test_who_is_told_nothing_yet_is_asked_again_when_other_filters_are_configured_meanwhile() -> None:
+    net = mesh(1, 2, 3)
+    kill(net, 3)
+    restart(net, config(2, 1, 3))
+    net.settle(2, within=30)
+    reject = FilterRuleV4(action="Reject", cidr="192.168.1.0/24", match_operator="In")
+    filters = (Filter(name="reject", direction="import", family=IPV4, rules=(reject,)),)
+    plain = config(2, 1, 3)
+    net.configure(
+        attrs.evolve(plain, peers=tuple(attrs.evolve(peer, import_filters=filters) for peer in plain.peers))
+    )
+    net.deliver_all()
+    assert block(1) in fib(net, 2)
+    net.advance(net.now + WAIT)
+    assert block(1) not in fib(net, 2)
 
 
 def test_what_a_silent_neighbour_told_is_told_on_when_there_is_somebody_to_tell() -> None:
