@@ -39,7 +39,8 @@ from protocol.bgp.messages import (
     RouteRefresh,
     Update,
 )
-from protocol.bgp.session import Session, SessionConfig
+from protocol.bgp.negotiation import SessionConfig
+from protocol.bgp.session import Session
 from protocol.bgp.signals import Signal
 from protocol.bgp.wire import EXT32, HEADER_SIZE, KEEPALIVE, MAX_BODY, Codec, split
 from protocol.prefix import Address, parse_prefix

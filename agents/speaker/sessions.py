@@ -13,7 +13,8 @@ import random
 
 from agents.speaker.config import PeerConfig, SpeakerConfig
 from protocol.bgp.messages import AddPath, Capabilities, GracefulRestart, Open
-from protocol.bgp.session import Session, SessionConfig
+from protocol.bgp.negotiation import SessionConfig
+from protocol.bgp.session import Session
 from protocol.bgp.signals import Outputs
 from protocol.bgp.wire import Codec
 

@@ -16,8 +16,8 @@ and after each input looks at ``outbox`` (frames to send), then at ``events`` in
 Time is seconds as a float. Timers are jittered by up to 25 % downwards (RFC 4271 section 10) with the owner's random
 numbers. The hold timer is a plain field that moves with every message, so that a busy session costs no timer at all.
 
-Left out: which of two colliding connections lives (``agents.speaker.peer``), routes (``agents.speaker.rib``).
-Follows RFC 4271 sections 6, 8 and 10, RFC 5492, RFC 6793.
+Left out: what two OPENs agree on (``negotiation``), which of two colliding connections lives (``agents.speaker.peer``), routes
+(``agents.speaker.rib``). Follows RFC 4271 sections 6, 8 and 10.
 """
 
 from __future__ import annotations
@@ -27,14 +27,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-
 from protocol.bgp import wire
-from protocol.bgp.errors import Cease, Code, FsmError, OpenError, RemoteProtocolError, UpdateError, describe
+from protocol.bgp.errors import Cease, Code, FsmError, RemoteProtocolError, UpdateError, describe
 from protocol.bgp.fsm import TABLE, Action, Event, State, transition
 from protocol.bgp.messages import (
     AddPath,
-    Capabilities,
     Keepalive,
     Message,
     Notification,
@@ -42,30 +39,8 @@ from protocol.bgp.messages import (
     RouteRefresh,
     Update,
 )
+from protocol.bgp.negotiation import SessionConfig, agreed_add_path, agreed_times, check
 from protocol.bgp.signals import Outputs, Signal
-from protocol.prefix import Address
-
-
-@attrs.frozen(kw_only=True)
-class SessionConfig:
-    """What a session needs to know of itself and its neighbour. Times are seconds."""
-
-    local_as: int
-    peer_as: int
-    identifier: Address
-    capabilities: Capabilities
-    passive: bool = False  # never dials
-    hold_time: float = 90.0
-    keepalive_time: float | None = None  # None: a third of the negotiated hold time
-    start_delay: float = 0.0  # before the first dial
-    connect_delay: float = 2.0  # before dialling again after a connection was lost without an error
-    connect_retry: float = 5.0
-    delay_open: float = 0.0  # 0: off
-    idle_hold_min: float = 5.0  # after an error; doubles up to the maximum
-    idle_hold_max: float = 30.0
-    idle_hold_forget: float = 300.0  # an error older than this is forgotten
-    open_hold: float = 240.0
-
 
 _NEVER = math.inf
 _ESTABLISHED = State.ESTABLISHED  # an enumeration's members are slow to reach
@@ -274,15 +249,10 @@ class Session:
 
     def agreed(self, family: int, way: AddPath) -> bool:
         """Whether we may RECEIVE, or SEND, several paths to a prefix, by what the OPENs offered (RFC 7911 section 4)."""
-        if self.peer_open is None:
-            return False
-        answer = AddPath.BOTH - way
-        for ours, mode in self._config.capabilities.add_path:
-            if ours == family and mode & way:
-                for theirs, their_mode in self.peer_open.capabilities.add_path:
-                    if theirs == family and their_mode & answer:
-                        return True
-        return False
+        theirs = self.peer_open
+        return theirs is not None and agreed_add_path(
+            self._config.capabilities, theirs.capabilities, family, way
+        )
 
     @property
     def hold_time(self) -> float:
@@ -328,18 +298,7 @@ class Session:
         self._step(_EVENT_OF[type(message)])
 
     def _handle_open(self, message: Open) -> None:
-        if message.asn != self._config.peer_as:
-            raise RemoteProtocolError(
-                f"AS {message.asn}, {self._config.peer_as} is configured",
-                Code.OPEN, OpenError.BAD_PEER_AS, message.asn.to_bytes(4, "big"),
-            )  # fmt: skip
-        if message.identifier == self._config.identifier and message.asn == self._config.local_as:
-            # RFC 6286 2.1: an identifier is unique within its AS.
-            raise RemoteProtocolError("our own identifier", Code.OPEN, OpenError.BAD_IDENTIFIER)
-        if set(self._config.capabilities.families).isdisjoint(message.capabilities.families):
-            raise RemoteProtocolError(
-                "no address family in common", Code.OPEN, OpenError.UNSUPPORTED_CAPABILITY
-            )
+        check(self._config, message)
         self.peer_open = message
         self._step(Event.OPEN_WITH_DELAY_OPEN if self._delay_open_at < _NEVER else Event.OPEN)
         if self.state is State.OPEN_CONFIRM:
@@ -441,9 +400,7 @@ class Session:
     def _agreed_times(self) -> tuple[float, float]:
         if self.peer_open is None:
             return 0.0, 0.0
-        hold = min(self._config.hold_time, float(self.peer_open.hold_time))
-        # RFC 4271 4.4: a third at most, though the configured time may suit a longer hold time of ours.
-        return hold, min(self._config.keepalive_time or hold, hold / 3)
+        return agreed_times(self._config, self.peer_open)
 
     def _restart_hold(self) -> None:
         self._hold_at = self._now + self._hold

@@ -33,7 +33,8 @@ from agents.speaker.policy import ImportPolicy
 from agents.speaker.speaker import Speaker
 from protocol.bgp.attributes import AS_SEQUENCE, Attributes, Origin
 from protocol.bgp.messages import Capabilities, Notification
-from protocol.bgp.session import Session, SessionConfig
+from protocol.bgp.negotiation import SessionConfig
+from protocol.bgp.session import Session
 from protocol.bgp.wire import Codec, split
 from protocol.prefix import Address, Prefix, parse_prefix
 

@@ -15,7 +15,8 @@ from protocol.bgp.attributes import Attributes
 from protocol.bgp.errors import Cease
 from protocol.bgp.fsm import State
 from protocol.bgp.messages import Capabilities, Keepalive, Message, Notification, Open, Update
-from protocol.bgp.session import Session, SessionConfig
+from protocol.bgp.negotiation import SessionConfig
+from protocol.bgp.session import Session
 from protocol.bgp.signals import Signal
 from protocol.bgp.wire import Codec, split
 from protocol.prefix import Address, parse_prefix

@@ -9,7 +9,7 @@ import pytest
 from protocol.bgp.errors import Cease
 from protocol.bgp.fsm import State
 from protocol.bgp.messages import Capabilities, Keepalive, Message, Notification, Open, RouteRefresh, Update
-from protocol.bgp.session import SessionConfig
+from protocol.bgp.negotiation import SessionConfig
 from protocol.bgp.signals import Signal
 from protocol.bgp.wire import KEEPALIVE
 from protocol.prefix import IPV6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from protocol.bgp.errors import Cease
 from protocol.bgp.fsm import State
 from protocol.bgp.messages import Keepalive, Message, Notification, RouteRefresh, Update
-from protocol.bgp.session import SessionConfig
+from protocol.bgp.negotiation import SessionConfig
 from protocol.bgp.signals import Signal
 from tests.protocol.bgp.sessions import (
     ROUTE,
