@@ -84,6 +84,14 @@ class FibModel(RuleBasedStateMachine):
         self.bird = {prefix: route for prefix, route in self.bird.items() if family_of(prefix) != family}
         self.fib.forget(family)
 
+    @rule(family=st.sampled_from([IPV4, IPV6]), routes=st.dictionaries(prefixes(), bird_routes(), max_size=8))
+    def replace(self, family: int, routes: dict[Prefix, FibRoute]) -> None:
+        routes = {prefix: route for prefix, route in routes.items() if family_of(prefix) == family}
+        others = {prefix: route for prefix, route in self.bird.items() if family_of(prefix) != family}
+        stale = [prefix for prefix in self.bird if prefix not in others and prefix not in routes]
+        self.bird = others | routes
+        assert self.fib.replace(family, routes) == len(stale)
+
     @rule(address=addresses())
     def look_up(self, address: Address) -> None:
         assert self.fib.lookup(address) == longest_match(self.fib.routes, address)
