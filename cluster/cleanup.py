@@ -8,6 +8,9 @@ Owns ``Cleanup.delete``, which ends with the deletion of the resource itself:
                  ``node: NAME``, its BGPConfiguration and FelixConfiguration ``node.NAME``
     Namespace    everything in it, and the addresses of its WorkloadEndpoints (Kubernetes' part, not Calico's)
 
+A Node that is deleted runs until it has been evicted, and may have taken an address meanwhile: ``Cleanup.sweep`` is for whoever
+evicts, and does what kube-controllers' garbage collector would.
+
 Nothing here is one transaction, so each step may be the last: whoever deletes again goes on where it ended. IPAM's
 data is changed by IPAM's own code, with compare-and-swap, beside nodes that assign and release meanwhile.
 
@@ -66,6 +69,11 @@ class Cleanup:
             await self._clear_namespace(name)
         return self._store.delete(kind, name, namespace)
 
+    async def sweep(self, node: str) -> None:
+        """The node runs no more. If it was deleted, nothing is its own."""
+        if self._store.find(("Node", "", node)) is None:
+            await self._clear_addresses(node)
+
     async def _delete_pool(self, name: str) -> Document:
         pool = await self._disabled(name)
         await trio.sleep(DRAIN)
@@ -96,19 +104,22 @@ class Cleanup:
         raise Conflict.of(("IPPool", "", name))
 
     async def _clear_node(self, name: str) -> None:
-        allocator = self._allocator(name)
-        await self._delete_endpoints(
-            allocator, lambda endpoint: endpoint.spec.node == name, self._store.list("WorkloadEndpoint")
-        )
-        for tunnel in _TUNNELS:
-            await _release(allocator, f"{tunnel}-tunnel-addr-{name}")
-        await allocator.release_host(name)
+        await self._clear_addresses(name)
         for peer in self._store.list("BGPPeer"):
             if peer["spec"].get("node") == name:
                 self._store.delete("BGPPeer", peer["metadata"]["name"])
         for kind in _NODE_CONFIGURATIONS:
             if self._store.find((kind, "", f"node.{name}")) is not None:
                 self._store.delete(kind, f"node.{name}")
+
+    async def _clear_addresses(self, node: str) -> None:
+        allocator = self._allocator(node)
+        await self._delete_endpoints(
+            allocator, lambda endpoint: endpoint.spec.node == node, self._store.list("WorkloadEndpoint")
+        )
+        for tunnel in _TUNNELS:
+            await _release(allocator, f"{tunnel}-tunnel-addr-{node}")
+        await allocator.release_host(node)
 
     async def _clear_namespace(self, name: str) -> None:
         await self._delete_endpoints(

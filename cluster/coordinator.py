@@ -35,6 +35,7 @@ import trio
 from agents.speaker.config import Timers
 from cluster.addressing import Endpoints
 from cluster.api.control import NodeDown, NoSuchNode
+from cluster.cleanup import Cleanup
 from cluster.convergence import Jury, Progress, Verdict
 from cluster.datastore.memory import Change, MemoryStore
 from cluster.expectation import Expectation, Expectations
@@ -115,6 +116,7 @@ class Coordinator:
         self._store = store
         self._shards = {shard.number: shard for shard in shards}
         self._connections: dict[int, Connection] = {}
+        self._cleanup = Cleanup(store, wall=time.time)
         self._hosting = Hosting(
             store=store,
             shards=self._shards,
@@ -219,6 +221,7 @@ class Coordinator:
 
     async def _evicted(self, name: str) -> None:
         await self.faults.evicted(name)
+        await self._cleanup.sweep(name)
 
     def _wake(self) -> None:
         self._news.set()

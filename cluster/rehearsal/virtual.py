@@ -35,6 +35,7 @@ from agents.speaker.memory import MemoryNetwork
 from agents.speaker.tcp import TcpNetwork
 from agents.syncer import View
 from cluster.addressing import Endpoints
+from cluster.cleanup import Cleanup
 from cluster.datastore.local import LocalDatastore, follow
 from cluster.datastore.memory import Change, MemoryStore
 from cluster.judge import route_text
@@ -130,6 +131,7 @@ class Virtual:
         self._unsettled: Mapping[Prefix, str] = {}
         """What had no stable state, or several, when the oracle was last asked."""
         self._pods = Pods(self.host, nursery)
+        self._cleanup = Cleanup(self.store, wall=self._wall)
         follow(self.store, self.view, None, self._changed)
         self.store.watch(self._written)
 
@@ -229,6 +231,7 @@ class Virtual:
                     self._pods.forget(name)
                     await self._lives.remove(name)
                     self._note(name, "removed")
+                    await self._cleanup.sweep(name)
             self._news = trio.Event()
             await self._news.wait()
 

@@ -49,6 +49,19 @@ FINDINGS = [
         cluster=Cluster(nodes=3, pods_per_node=0),
         steps=(Step(do=(Freeze(("node-003",)), Wait(30.0), Restart(("node-002",), down=100.0), Freeze(("node-001",)))),),
     ),
+    Scenario(
+        name="a-node-takes-a-tunnel-address-while-it-is-deleted",
+        seed=0,
+        cluster=Cluster(nodes=3, pods_per_node=0),
+        steps=(
+            Step(
+                do=(
+                    Patch(("IPPool", "", "default-ipv4-ippool"), {"spec": {"vxlanMode": "CrossSubnet"}}),
+                    Delete((("Node", "", "node-003"),)),
+                )
+            ),
+        ),
+    ),
 ]  # fmt: skip
 
 
