@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from agents.dataplane.fib import FibRoute, RouteKind
+from agents.node import FAMILIES
 from agents.speaker.recovery import WAIT
 from cluster.rehearsal.clock import run_virtual
 from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.virtual import Virtual
-from protocol.prefix import Prefix
+from protocol.prefix import IPV4, IPV6, Prefix, family_of
 from tests.conftest import Golden
-from tests.strategies.clusters import bgp_configuration, node, pool
+from tests.strategies.clusters import Document, bgp_configuration, node, pool
 
 ONE, TWO, THREE = NAMES = ("node-1", "node-2", "node-3")
 
@@ -143,3 +146,72 @@ def test_restarts(golden: Golden) -> None:
 
     run_virtual(main, 3)
     golden("restarts", text)
+
+
+def tell(story: Callable[[Virtual], Awaitable[None]]) -> None:
+    """Of a mesh of two with both families, a pod and a block of each."""
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            cluster = Virtual(nursery, 1)
+            cluster.apply(pool("four", "192.168.0.0/16", blockSize=26))
+            cluster.apply(pool("six", "fd00:10::/64", blockSize=122))
+            cluster.apply(bgp_configuration(asNumber=64512, nodeToNodeMeshEnabled=True))
+            for index, name in enumerate((ONE, TWO), 1):
+                cluster.apply(both(name, index))
+            await cluster.boot(1)
+            assert not (await cluster.settle(60)).differences
+            await story(cluster)
+            nursery.cancel_scope.cancel()
+
+    run_virtual(main, 1)
+
+
+def both(name: str, number: int, *, six: bool = True) -> Document:
+    found = node(name, f"10.77.0.{number}/24")
+    if six:
+        found["spec"]["bgp"]["ipv6Address"] = f"fd77::{number}/64"
+    return found
+
+
+def recoveries(cluster: Virtual, name: str) -> int:
+    return sum(event.reason == "Recovery" for _, event in cluster.node(name).journal)
+
+
+def of_family(cluster: Virtual, name: str, family: int) -> dict[Prefix, FibRoute]:
+    routes = cluster.node(name).fib.routes
+    return {
+        prefix: route
+        for prefix, route in routes.items()
+        if family_of(prefix) == family and route.kind is not RouteKind.DEVICE
+    }
+
+
+def test_a_family_that_went_meanwhile_leaves_nothing_in_the_kernel_and_the_other_everything() -> None:
+    async def story(cluster: Virtual) -> None:
+        four, six = (of_family(cluster, TWO, family) for family in (IPV4, IPV6))
+        assert len(four) == len(six) == 2
+        await cluster.stop(TWO)
+        cluster.apply(both(TWO, 2, six=False))
+        await trio.sleep(1)
+        await cluster.start(TWO)
+        assert of_family(cluster, TWO, IPV4) == four
+        assert of_family(cluster, TWO, IPV6) == {}
+        assert not (await cluster.settle(60)).differences
+        assert of_family(cluster, TWO, IPV4) == four
+
+    tell(story)
+
+
+def test_a_bird_that_only_moves_recovers_nothing() -> None:
+    async def story(cluster: Virtual) -> None:
+        await cluster.stop(TWO)
+        await cluster.start(TWO)
+        assert not (await cluster.settle(60)).differences
+        assert recoveries(cluster, TWO) == len(FAMILIES)
+        cluster.apply(both(TWO, 7))
+        await trio.sleep(1)
+        assert not (await cluster.settle(60)).differences
+        assert recoveries(cluster, TWO) == len(FAMILIES)
+
+    tell(story)
