@@ -2,14 +2,15 @@
 
 Owns ``weigh`` (how many things nodes hold, in all their tables, queues and heaps) and ``growth``, which restarts one node again and
 again and lets all come to rest in between. What differs from round to round by chance (a timer that is void, and still in
-its heap) comes and goes; what only ever becomes more is kept for nothing.
+its heap; which paths have which IDs, and so how many tables there are) comes and goes; what only ever becomes more is kept for
+nothing. By chance alone ROUNDS numbers are in ascending order once in three million times; and the first that is not more
+ends it.
 
 Left out: what a process shares (resources, interned attributes, decoded frames), which is bounded elsewhere, and logs.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from agents.node import Host
 from cluster.rehearsal.virtual import Virtual
 from protocol.bgp.wire import Codec
 
-ROUNDS: Final = 4
+ROUNDS: Final = 10
 REST: Final = 400.0
 """Seconds until every timer of a restart is over."""
 
@@ -29,18 +30,18 @@ _SHARED = (Codec, Host, Journal, type)
 async def growth(stage: Virtual) -> list[str]:
     """What is wrong, in words. Where weather holds back what is sent nothing can be said: it piles up, as in life."""
     names = sorted(stage.host.nodes)
-    if stage.weather.frozen or stage.weather.cuts:
+    if not names or stage.weather.frozen or stage.weather.cuts:
         return []
     weights: list[int] = []
-    for _ in range(ROUNDS if names else 0):
+    for _ in range(ROUNDS):
         await stage.stop(names[0])
         await stage.start(names[0])
         await stage.settle(REST)
         await stage.sleep(REST)
         weights.append(weigh(stage))
-    if len(weights) > 1 and all(more > less for less, more in itertools.pairwise(weights)):
-        return [f"after each of {ROUNDS} restarts nodes hold more: {', '.join(map(str, weights))} things"]
-    return []
+        if weights[-1] <= max(weights[:-1], default=0):
+            return []
+    return [f"after each of {ROUNDS} restarts nodes hold more: {', '.join(map(str, weights))} things"]
 
 
 def weigh(stage: Virtual) -> int:

@@ -6,6 +6,7 @@ import pytest
 
 from agents.speaker.peer import Peer
 from agents.speaker.speaker import Speaker
+from cluster.fuzz import growth
 from cluster.fuzz.trial import attempt
 from cluster.scenario.model import Cluster, Scenario
 
@@ -27,4 +28,11 @@ def test_what_is_kept_for_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Speaker, "_went_down", wrong)
     [finding] = attempt(SCENARIO).findings
     assert finding.kind == "growth"
-    assert finding.text.startswith("after each of 4 restarts nodes hold more: ")
+    assert finding.text.startswith("after each of 10 restarts nodes hold more: ")
+
+
+def test_what_comes_and_goes_is_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = iter([5479, 5480, 5482, 5483, 5483])
+    monkeypatch.setattr(growth, "weigh", lambda stage: next(weights))
+    assert attempt(SCENARIO).findings == ()
+    assert [*weights] == []
