@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from cluster.cli.paths import Target
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,7 +51,7 @@ SHOWN = 5
     help="Begin with the cluster of this scenario, and its steps; or of these manifests.",
 )
 @click.option("--to", "directory", default="found", show_default=True, metavar="DIR",
-              type=click.Path(file_okay=False, path_type=Path), help="Where what is found is written.")  # fmt: skip
+              type=Target(directory=True, path_type=Path), help="Where what is found is written.")  # fmt: skip
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
               help="Output format.")  # fmt: skip
 def fuzz(**options: Any) -> None:
@@ -66,9 +68,11 @@ def fuzz(**options: Any) -> None:
     """
     try:
         code = _fuzz(options)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         click.echo("tortie: interrupted", err=True)
-        code = 128 + signal.SIGINT
+        code = 128 + getattr(
+            interrupt.__cause__, "number", signal.SIGINT
+        )  # of a rehearsal, or of the time between two
     sys.exit(code)
 
 

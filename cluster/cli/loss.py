@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.cli import client
+from cluster.cli.paths import Target
 
 if TYPE_CHECKING:
     from cluster.api.rundir import Endpoint
@@ -40,7 +41,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, text: str | Non
 
 @click.command()
 @click.option("--for", "duration", metavar="TIME", callback=_seconds, help="Count so long, as 30s or 2m.")
-@click.option("--plot", metavar="FILE.svg|png", help="Draw there what was lost when.")
+@click.option("--plot", type=Target(), metavar="FILE.svg|png", help="Draw there what was lost when.")
 @client.name_option
 @client.output_option
 def loss(duration: float | None, plot: str | None, name: str, output: str) -> None:

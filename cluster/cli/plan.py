@@ -26,6 +26,7 @@ from cluster.api.rundir import Endpoint
 from cluster.cli import client
 from cluster.cli.apply import files_option, read
 from cluster.cli.client import Denied, Refused
+from cluster.cli.paths import Target
 from cluster.cli.words import Failed, Outcome, tell, tell_deleted
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Target(directory=True, path_type=Path),
     metavar="DIR",
     help="Write the plan, the state of the cluster, and a scenario that plays both.",
 )

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.cli.paths import Target
+
 if TYPE_CHECKING:
     from cluster.rehearsal.report import Report, Unplayed
     from cluster.scenario.read import Read
@@ -36,9 +38,11 @@ PORT = 1795
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Output format.",
 )  # fmt: skip
-@click.option("--junit", metavar="FILE", help="Write JUnit's XML there, for a CI.")
-@click.option("--events", metavar="FILE", help="Write all that happened there, line by line.")
-@click.option("--plot", metavar="FILE.svg|png", help="Draw there what was lost when; of one scenario.")
+@click.option("--junit", type=Target(), metavar="FILE", help="Write JUnit's XML there, for a CI.")
+@click.option("--events", type=Target(), metavar="FILE", help="Write all that happened there, line by line.")
+@click.option(
+    "--plot", type=Target(), metavar="FILE.svg|png", help="Draw there what was lost when; of one scenario."
+)
 def rehearse(sources: tuple[str, ...], **options: Any) -> None:
     """Play scenarios: a cluster, what is done to it, what is expected of it.
 
@@ -223,7 +227,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.name = ""
-        self._what = ""
+        self._what = "starting"
         self._now = 0.0
         self._terminal = sys.stderr.isatty()
         self._interval = 0.1 if self._terminal else 1.0

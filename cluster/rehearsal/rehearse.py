@@ -89,7 +89,7 @@ def rehearse(
     began = time.monotonic()
     run_virtual(run.main, scenario.seed, [] if tick is None else [_Tick(tick)])
     run.log.flush()
-    if run.report is None:
+    if run.signal_number or run.report is None:
         raise Interrupted(run.signal_number)
     return attrs.evolve(
         run.report, events=run.log.lines, digest=run.log.digest(), took=time.monotonic() - began

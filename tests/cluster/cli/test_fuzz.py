@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 from agents.speaker.peer import Peer
 from agents.speaker.rib import Rib
 from cluster.cli.fuzz import fuzz
-from cluster.fuzz.trial import attempt
+from cluster.fuzz.trial import Outcome, attempt
+from cluster.rehearsal.rehearse import Interrupted
+from cluster.scenario.model import Scenario
 from cluster.scenario.read import read
 
 
@@ -67,6 +70,20 @@ def test_a_finding_is_a_scenario_that_shows_it(
         assert [each.text for each in again.findings if each.kind == finding["kind"]] == finding["texts"]
         assert 1 <= len(scenario.steps) <= 3
     assert not attempt(scenario).findings  # it was the fault, not the scenario
+
+
+def test_a_signal_ends_the_search(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def attempt(scenario: Scenario) -> Outcome:
+        raise KeyboardInterrupt from Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("cluster.fuzz.trial.attempt", attempt)
+    assert run("-f", base) == (128 + signal.SIGTERM, "", "tortie: interrupted\n")
+
+
+def test_where_findings_cannot_be_kept_nothing_is_looked_for(base: str) -> None:
+    code, out, err = run("-f", base, "--to", f"{base}/found")
+    assert (code, out) == (2, "")
+    assert "Invalid value for '--to'" in err
 
 
 def problems(words: Sequence[str], text: str) -> None:

@@ -131,10 +131,13 @@ def test_one_plot_is_of_one_scenario(files: Path) -> None:
     assert "--plot" in ended.stderr
 
 
-def test_what_cannot_be_written_is_said_in_a_line(files: Path) -> None:
-    ended = run(files / "good.yaml", "--events", files / "no" / "where.log")
-    assert ended.exit_code == 1
-    assert ended.stderr == f"tortie: {files}/no/where.log: No such file or directory\n"
+@pytest.mark.parametrize("option", ["--events", "--junit", "--plot"])
+def test_what_cannot_be_written_is_said_before_anything_is_played(files: Path, option: str) -> None:
+    ended = run(files / "good.yaml", option, files / "no" / "where.svg")
+    assert ended.exit_code == 2
+    assert f"Error: Invalid value for '{option}': there is no directory {files}/no\n" in ended.stderr
+    assert run(files / "good.yaml", option, files).exit_code == 2
+    assert ended.stdout == ""
 
 
 @pytest.mark.slow

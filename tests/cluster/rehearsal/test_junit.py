@@ -16,7 +16,12 @@ REPORT = Report(
     routers=0,
     converged=2.0,
     ended=90.0,
-    start=StepReport(name="the start", began=-2.0, ended=0.0),
+    start=StepReport(
+        name="the start",
+        began=-2.0,
+        ended=0.0,
+        findings=(Finding(text="converged", ok=True, found="", at=2.0),),
+    ),
     steps=(
         StepReport(
             name="one <&>",
@@ -40,10 +45,11 @@ REPORT = Report(
 def test_a_suite_for_each_scenario_and_a_case_for_each_step_and_clause() -> None:
     [suite, _] = ElementTree.fromstring(junit([REPORT, REPORT]))
     assert suite.attrib == {
-        "name": "tried", "time": "90.000", "file": "tried.yaml", "tests": "6", "failures": "2", "skipped": "1",
+        "name": "tried", "time": "90.000", "file": "tried.yaml", "tests": "7", "failures": "2", "skipped": "1",
     }  # fmt: skip
     assert [(case.get("name"), case.get("time"), [child.tag for child in case]) for case in suite] == [
         ("the start", "2.000", []),
+        ("the start: converged", "2.000", []),
         ("one <&>", "60.500", ["failure"]),
         ("one <&>: converged within 60 s", "3.000", []),
         ("one <&>: IPAM is sound", "60.500", ["failure"]),

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from cluster.rehearsal.rehearse import OVER_TCP, CannotRun, Interrupted, rehearse
+from cluster.rehearsal.virtual import Virtual
 from cluster.scenario.model import (
     Cluster,
     Converged,
@@ -72,6 +74,16 @@ def test_a_signal_ends_it() -> None:
     with pytest.raises(Interrupted) as caught:
         rehearse(BUSY, progress=interrupt)
     assert caught.value.number == signal.SIGINT
+
+
+def test_a_signal_ends_it_when_all_is_played_but_not_looked_at() -> None:
+    async def looking(_: Virtual) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await trio.sleep(1)
+
+    with pytest.raises(Interrupted) as caught:
+        rehearse(attrs.evolve(BUSY, steps=()), afterwards=looking)
+    assert caught.value.number == signal.SIGTERM
 
 
 def test_time_is_told_as_it_passes() -> None:
