@@ -269,9 +269,10 @@ def _clause_words(clause: model.Clause) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of them."""
-    shown = ", ".join(names[:MANY])
-    return f"{shown} and {len(names) - MANY} more" if len(names) > MANY else shown
+    """The first few of them; nobody is left out alone."""
+    few = len(names) if len(names) <= MANY + 1 else MANY
+    shown = ", ".join(names[:few])
+    return f"{shown} and {len(names) - few} more" if len(names) > few else shown
 
 
 def _short(key: Key) -> str:

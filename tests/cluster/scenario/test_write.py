@@ -196,6 +196,7 @@ def test_times_in_reports_are_as_exact_as_anybody_needs_them(number: float, text
             "label Node rr-1: rack=b, old (removed)",
         ),
         (model.AddPods(("all",), 1), "add 1 pod to all"),
+        (model.PowerOff(("a", "b", "c", "d", "e")), "power off a, b, c, d, e"),
         (model.PowerOff(("a", "b", "c", "d", "e", "f")), "power off a, b, c, d and 2 more"),
         (model.Restart(("all",), 2, 5.0), "restart all, 2 at a time, down for 5 s"),
         (model.Flap("a", "b", 3.0, 20.0, 5), "cut the link a – b for 3 s, 5 times, every 20 s"),
