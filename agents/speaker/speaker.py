@@ -1,6 +1,6 @@
 """The BGP speaker of one node and address family: all of its sessions and routes, with no socket and no clock.
 
-Owns the peers, the Rib and the update groups, and couples them. One function per arrow:
+Owns the Rib, the sessions' events and the update groups, and couples them. One function per arrow:
 
     bytes ─ Session ─ UPDATE ─ ImportPolicy ─ Adj-RIB-In ─ decision ─ Loc-RIB ─┬─ KernelExport ─ Fib
                                                                                └─ Exports ─ Adj-RIB-Out ─ bytes
@@ -14,11 +14,10 @@ difference takes the shortest way. A peer whose session is another one restarts;
 its routes again (RFC 2918); new export filters, or another policy, tell again what differs; another kernel policy programs
 again. ``reload``, ``disable``, ``enable`` and ``restart`` are an operator's (``birdc_control``).
 
-Of several stanzas for one neighbour one has a session at a time (``turns``).
-
 A speaker that is made ``recovering`` takes over the Fib of the one before it (``recovery``).
 
-Left out: what becomes of a neighbour's routes while it restarts (``helper``).
+Left out: which neighbours there are, and whose turn it is (``roster``); what becomes of a neighbour's routes while it restarts
+(``helper``).
 """
 
 from __future__ import annotations
@@ -39,11 +38,12 @@ from agents.speaker.kernel import Kernel
 from agents.speaker.links import Link, LinkChange, LinkEvent, LinkOptions, expectations
 from agents.speaker.own import OwnRoutes
 from agents.speaker.peer import Peer
+from agents.speaker.policy import ImportPolicy
 from agents.speaker.recovery import Recovery
 from agents.speaker.rib import Rib
+from agents.speaker.roster import Roster
 from agents.speaker.sessions import Sessions
 from agents.speaker.timers import Timers
-from agents.speaker.turns import Turns
 from protocol.bgp.attributes import Attributes
 from protocol.bgp.errors import Cease
 from protocol.bgp.fsm import State
@@ -70,17 +70,16 @@ class Speaker:
     ) -> None:
         self.config = config
         self.recovery = Recovery() if recovering else None
-        self.peers: dict[str, Peer] = {}
+        self._roster = Roster(make=self._make, after=self._after, given_up=self._given_up)
+        self.peers: Mapping[str, Peer] = self._roster.peers
         self.established = 0
         self.started = self.reconfigured = now
         self.strangers = 0
         """Connections from addresses that are nobody's."""
         self._codec = codec
         self._rng = rng
-        self._running = False
         self._early: list[LinkEvent] = []
         """What neighbours that started first sent before ``start``."""
-        self._turns = Turns()
         self._expected: Mapping[Address, LinkOptions] = {}
         self._timers = Timers()
         self._effects = Effects()
@@ -98,11 +97,9 @@ class Speaker:
 
     def start(self, now: float) -> None:
         """Begin to dial and to accept."""
-        self._running = True
         if self.recovery is not None:
-            self._note(self.recovery.begin(self.peers.values(), self._turns.leaders(), now))
-        for peer in self.peers.values():
-            self._start_peer(peer, now)
+            self._note(self.recovery.begin(self.peers.values(), self._roster.leaders(), now))
+        self._roster.start(now)
         early, self._early = self._early, []
         self.handle(early, now)
 
@@ -114,8 +111,7 @@ class Speaker:
         self._now = self.reconfigured = now
         anew = _identity(config) != _identity(old)
         if anew:
-            for peer in list(self.peers.values()):
-                self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
+            self._roster.clear(now)
             self._become(config)
         if anew or config.peers != old.peers:
             self._set_peers(config, now)
@@ -161,9 +157,7 @@ class Speaker:
     def _switch(self, peer: Peer, now: float, *, disabled: bool) -> bool:
         if peer.disabled is disabled:
             return False
-        self._leave(peer, Cease.ADMINISTRATIVE_SHUTDOWN, now)
-        peer.disabled = disabled
-        self._enter(peer, now)
+        self._roster.switch(peer, now, disabled=disabled)
         self._expect()
         self._flush(now)
         return True
@@ -173,15 +167,14 @@ class Speaker:
         peer = self.peers[name]
         if peer.disabled:
             return False
-        self._stop_peer(peer, Cease.ADMINISTRATIVE_RESET, now)
-        self._start_peer(peer, now)
+        self._roster.restart(peer, now)
         self._flush(now)
         return True
 
     def handle(self, events: list[LinkEvent], now: float) -> None:
         """A batch of network events; then every timer that is due; then one decision and one write each."""
         self._now = now
-        if not self._running:
+        if not self._roster.running:
             self._early += events
             return
         for link, what in events:
@@ -227,7 +220,7 @@ class Speaker:
 
     def waits_for(self, peer: Peer) -> Peer | None:
         """Who has the session with its neighbour instead of it."""
-        leader = self._turns.leader(peer.address)
+        leader = self._roster.leader(peer.address)
         return None if leader is peer else leader
 
     def to_kernel(self, prefix: Prefix) -> FibRoute | None:
@@ -244,76 +237,25 @@ class Speaker:
 
     def _set_peers(self, config: SpeakerConfig, now: float) -> None:
         self._imports.renew(config.router_id, self._codec.attributes.intern)
-        stanzas = {stanza.name: stanza for stanza in config.peers}
-        waited = self._turns.waiting()
-        for name, peer in list(self.peers.items()):
-            stanza = stanzas.get(name)
-            if stanza is None:
-                self._remove(peer, Cease.PEER_DECONFIGURED, now)
-            elif stanza != peer.config:
-                if stanza.session != peer.config.session:
-                    self._remove(peer, Cease.OTHER_CONFIGURATION_CHANGE, now)
-                else:
-                    self._set_filters(peer, stanza, now)
-        for name, stanza in stanzas.items():
-            if name not in self.peers:
-                recovering = self.recovery is not None and not self._running
-                session = self._sessions.new(stanza, recovering=recovering)
-                peer = Peer(stanza, session, self._imports.policy(stanza), now)
-                peer.session.owner = peer
-                self.peers[name] = peer
-                self._enter(peer, now, config.timers.connect_delay if name in waited else 0.0)
+        for peer in self._roster.configure(config.peers, config.timers.connect_delay, now):
+            # What it told is asked for again (RFC 2918), and goes through the new filters then.
+            peer.import_policy = self._imports.policy(peer.config)
+            self.reload(peer.config.name, now, out=False)
         self._expect()
 
+    def _make(self, stanza: PeerConfig) -> tuple[Session, ImportPolicy]:
+        recovering = self.recovery is not None and not self._roster.running
+        return self._sessions.new(stanza, recovering=recovering), self._imports.policy(stanza)
+
     def _expect(self) -> None:
-        expected = expectations(peer.config for peer in self._turns.leaders())
+        expected = expectations(peer.config for peer in self._roster.leaders())
         if expected != self._expected:
             self._effects.expect = self._expected = expected
-
-    def _set_filters(self, peer: Peer, stanza: PeerConfig, now: float) -> None:
-        """Its session lives on. What it told is asked for again (RFC 2918), and goes through the new filters then."""
-        asks = stanza.import_filters != peer.config.import_filters
-        peer.config = stanza
-        if asks:
-            peer.import_policy = self._imports.policy(stanza)
-            self.reload(peer.config.name, now, out=False)
-
-    def _stop_peer(self, peer: Peer, why: Cease, now: float) -> None:
-        for session in (peer.rival, peer.session):
-            if session is not None:
-                session.stop(why, now)
-                self._after(session, now)
-        self._given_up(peer)
-
-    def _enter(self, peer: Peer, now: float, delay: float = 0.0) -> None:
-        """It takes its turn: with a session, or behind who comes first by name."""
-        displaced = self._turns.add(peer)
-        if displaced is not None:
-            self._stop_peer(displaced, Cease.OTHER_CONFIGURATION_CHANGE, now)
-        self._start_peer(peer, now, delay)
-
-    def _leave(self, peer: Peer, why: Cease, now: float) -> None:
-        self._stop_peer(peer, why, now)
-        follower = self._turns.remove(peer)
-        if follower is not None:
-            # As a BIRD that has tried all the time: its next dial is a connect delay away at most.
-            self._start_peer(follower, now, self.config.timers.connect_delay)
-
-    def _remove(self, peer: Peer, why: Cease, now: float) -> None:
-        self._leave(peer, why, now)
-        peer.session.owner = None
-        del self.peers[peer.config.name]
-
-    def _start_peer(self, peer: Peer, now: float, delay: float = 0.0) -> None:
-        """Harmless for who is not to have a session now."""
-        if self._running and not peer.disabled and self.waits_for(peer) is None:
-            peer.session.start(now, delay)
-            self._after(peer.session, now)
 
     # --- connections ------------------------------------------------------------------------------------------------
 
     def _accept(self, link: Link, now: float) -> None:
-        peer = self._turns.leader(link.remote)
+        peer = self._roster.leader(link.remote)
         self.strangers += peer is None
         if peer is None or not peer.accepts:
             self._effects.closes.append(link)

@@ -6,7 +6,7 @@ that order: the first by name that is not disabled leads. Calico writes the stan
 
 In nearly every cluster there is one stanza for an address, and that costs one entry of a dict.
 
-Left out: what a turn is (``speaker``: dial, accept, and end the session of who led before).
+Left out: what a turn is (``roster``: dial, accept, and end the session of who led before).
 """
 
 from __future__ import annotations
