@@ -27,6 +27,7 @@ from cluster.scenario.form import (
     Kind,
     ScenarioForm,
     StepForm,
+    blocks_of,
     form_of,
     is_name,
     one_of,
@@ -34,9 +35,11 @@ from cluster.scenario.form import (
 )
 from cluster.scenario.model import ALL, PATIENCE, Scenario
 from cluster.scenario.rules import faults_of
+from cluster.scenario.spare import without
 from cluster.scenario.values import action_of, clause_of, cluster_of, condition_of, key_of
 from cluster.scenario.world import world_of
 from cluster.spec import SpecError, World
+from protocol.prefix import parse_address
 from protocol.v3 import yamltree
 from protocol.v3.fields import Subdomain
 from protocol.v3.lab import LAB
@@ -55,6 +58,8 @@ from protocol.v3.yamltree import Map, Scalar, Seq, SyntaxFault, Tree
 
 KIND: Final = "Scenario"
 
+_SIEVES: Final = 3
+"""A form is looked at so often: field by field, for what is between the fields, and whether nothing is left."""
 _HOSTED: Final = ("Node", "Router")
 _OPTION: Final = re.compile(r"--([a-z-]+) (.*)", re.DOTALL)
 
@@ -120,6 +125,8 @@ class _Reading:
     tree: Map = attrs.field(factory=lambda: Map(0))
     subject: str = KIND
     problems: list[Problem] = attrs.field(factory=list)
+    sure: bool = True
+    """Whether all nodes are known that there may be."""
     warnings: list[str] = attrs.field(factory=list)
 
     def read(self, text: str) -> Read:
@@ -168,8 +175,8 @@ class _Reading:
             if end is None
             else tuple(clause_of(clause, "start") for clause in end),
         )
-        world = self._world(scenario) if loaded is not None else None
-        if world is not None and loaded is not None:
+        world = self._world(scenario) if self.sure and loaded is not None else None
+        if self.sure and world is not None and loaded is not None:
             self.warnings += remarks(loaded, world)
             self._check_names(form, scenario, world)
         return scenario
@@ -196,16 +203,20 @@ class _Reading:
             self._fault(Fault(path, f"the key stands here a second time, first on line {first}"), line)
         if document.get("apiVersion") != LAB:
             self._fault(Fault(("apiVersion",), f"expected {LAB}"))
-        try:
-            form = form_of(document)
-        except InvalidResource as error:
-            for fault in error.faults:
+        for _ in range(_SIEVES):
+            form = None
+            try:
+                form = form_of(document)
+                faults = [*faults_of(form)]
+            except InvalidResource as error:
+                faults = [*error.faults]
+            for fault in faults:
                 self._fault(fault)
-            return None
-        faults = [*faults_of(form)]
-        for fault in faults:
-            self._fault(fault)
-        return None if faults else form
+                self.sure = self.sure and fault.path[:2] not in (("spec",), ("spec", "cluster"))
+            if not faults:
+                return form
+            document = without(document, faults)
+        return None
 
     def _manifests(self, others: Sequence[Tree], paths: Sequence[str]) -> Loaded | None:
         parts: list[tuple[str, Sequence[Tree]] | str] = [(self.path, others)] if others else []
@@ -229,6 +240,7 @@ class _Reading:
                 return
         except (OSError, ValueError):
             pass
+        self.sure = False
         self._fault(Fault(where, f"there is no file or directory {found}"))
 
     def _world(self, scenario: Scenario) -> World | None:
@@ -295,6 +307,7 @@ class _Reading:
             self._fault(Fault(path, "no resource"))
         loaded = self._loaded(parts, created=False)
         if loaded is None:
+            self.sure = False
             return ()
         self.warnings += map(str, loaded.warnings)
         for resource, place in zip(loaded.resources, loaded.places, strict=True):
@@ -344,14 +357,16 @@ class _Reading:
         check(form.spec.cluster.off, ("spec", "cluster", "off"))
         for index, step in enumerate(scenario.steps):
             path: yamltree.Path = "spec", "steps", index
-            check((each.node for each in step.when if isinstance(each, model.WhenSession)), (*path, "when"))
+            for condition in step.when:
+                if isinstance(condition, model.WhenSession):
+                    check((condition.node, *_peer(condition.peer)), (*path, "when"))
             for at, action in enumerate(step.do):
                 [(verb, _)] = one_of(form.spec.steps[index].do[at])
                 check(_named(action), (*path, "do", at, verb))
             for at, clause in enumerate(step.expect):
-                check(getattr(clause, "names", ()), (*path, "expect", at))
+                check(_expected(clause), (*path, "expect", at))
         for at, clause in enumerate(scenario.expect if form.spec.expect is not None else ()):
-            check(getattr(clause, "names", ()), ("spec", "expect", at))
+            check(_expected(clause), ("spec", "expect", at))
 
 
 @attrs.frozen(kw_only=True)
@@ -373,3 +388,20 @@ def _named(action: model.Action) -> model.Names:
             return ()
         case _:
             return action.names
+
+
+def _expected(clause: model.Clause) -> Iterator[str]:
+    match clause:
+        case model.Sessions(names=names, peer=peer):
+            yield from (*names, *_peer(peer))
+        case model.Routes(names=names, present=present, absent=absent):
+            yield from names
+            yield from filter(None, map(blocks_of, (*(each.prefix for each in present), *absent)))
+
+
+def _peer(text: str) -> Iterator[str]:
+    """The name of a node or a router, and no address; stanzas' names have underscores."""
+    try:
+        parse_address(text)
+    except ValueError:
+        yield from [text] if is_name(text) else []

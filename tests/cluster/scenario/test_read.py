@@ -206,6 +206,51 @@ steps:
     ]
 
 
+def test_one_fault_hides_no_other() -> None:
+    """Those of fields, between fields, of resources, files and names; but for names when it is not sure who there is."""
+    text = spec(
+        """
+seed: many
+holdTime: 2s
+steps:
+- when: session node-001 node-002 is Up
+  within: 10s
+  do:
+  - stop: node-001
+    wait: forever
+  - stop: node-001
+    start: node-009
+  - stop: node-029
+  - delete: {kind: Nod, name: x}
+  expect: [ipam: unsound, routes: {}]
+- 7
+- do: {wait: 1s}
+"""
+    )
+    assert [problem.removeprefix("s.yaml:").replace("Scenario/tried: spec.", "") for problem in problems(text)] == [
+        "5: seed: expected an integer, found the text 'many'",
+        "6: holdTime: must be 0 (no keepalives) or 3 to 65,535 seconds",
+        "8: steps[0].when: 'Up' is no state of a session: Idle, Connect, Active, OpenSent, OpenConfirm, Established",
+        "12: steps[0].do[0].wait: 'forever' is not a duration such as 90s or 1m30s",
+        "13: steps[0].do[1]: one action is asked for, stop and start are two; known are apply, delete, patch, "
+        "label, add-pods, delete-pods, stop, start, power-off, kill, freeze, thaw, restart, partition, heal, link, wait",
+        "15: steps[0].do[2].stop: there is no node or router node-029",
+        "16: steps[0].do[3].delete.kind: 'Nod' is no kind that can be written; known are BGPConfiguration, BGPFilter, "
+        "BGPPeer, EndpointSlice, FelixConfiguration, IPAMConfiguration, IPPool, IPReservation, Namespace, Node, Router, "
+        "Secret, Service, WorkloadEndpoint",
+        "17: steps[0].expect[0].ipam: expected one of sound; found the text 'unsound'",
+        "17: steps[0].expect[1].routes: present or absent is required",
+        "18: steps[1]: expected an object, found the number 7",
+        "19: steps[2].do: expected a list, found an object",
+    ]  # fmt: skip
+    for nodes, other in (("many", "wait: 1s"), ("3", "apply: nowhere.yaml")):
+        [problem] = problems(spec(f"cluster: {{nodes: {nodes}}}\nsteps:\n- do: [stop: node-050, {other}]"))
+        assert "node-050" not in problem
+    late = "{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: node-002}, spec: {bgq: {}}}"
+    text = spec(f"cluster: {{nodes: 1}}\nsteps:\n- do: [apply: {late}, stop: node-002]")
+    assert problems(text) == ["s.yaml:7: Node/node-002: spec.bgq: unknown field; did you mean bgp?"]
+
+
 def test_what_must_be_between_the_fields() -> None:
     text = spec(
         """
@@ -253,19 +298,24 @@ def test_names_that_nobody_has_and_never_gets() -> None:
 cluster: {nodes: 2, off: node-009}
 steps:
 - when: session node-008 node-001 is Established
+- when: session node-001 node-003 is not Established
+- when: [session node-001 10.77.0.9 is not Idle, session node-001 Mesh_10_77_0_9 is not Idle]
 - do:
   - stop: [node-001, node-007, late]
   - apply: {apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: late}}
-  expect: [sessions: {nodes: node-006}]
-expect: [routes: {nodes: node-005, absent: [10.0.0.0/8]}]
+  expect: [sessions: {nodes: node-006}, sessions: {peer: node-004, count: 0}]
+expect: [routes: {nodes: node-005, absent: [10.0.0.0/8]}, routes: {absent: [blocks of node-010]}]
 """
     )
     assert problems(text) == [
         "s.yaml:5: Scenario/tried: spec.cluster.off: there is no node or router node-009",
         "s.yaml:7: Scenario/tried: spec.steps[0].when: there is no node or router node-008",
-        "s.yaml:9: Scenario/tried: spec.steps[1].do[0].stop: there is no node or router node-007",
-        "s.yaml:11: Scenario/tried: spec.steps[1].expect[0]: there is no node or router node-006",
-        "s.yaml:12: Scenario/tried: spec.expect[0]: there is no node or router node-005",
+        "s.yaml:8: Scenario/tried: spec.steps[1].when: there is no node or router node-003",
+        "s.yaml:11: Scenario/tried: spec.steps[3].do[0].stop: there is no node or router node-007",
+        "s.yaml:13: Scenario/tried: spec.steps[3].expect[0]: there is no node or router node-006",
+        "s.yaml:13: Scenario/tried: spec.steps[3].expect[1]: there is no node or router node-004",
+        "s.yaml:14: Scenario/tried: spec.expect[0]: there is no node or router node-005",
+        "s.yaml:14: Scenario/tried: spec.expect[1]: there is no node or router node-010",
     ]
 
 
