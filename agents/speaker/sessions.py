@@ -21,8 +21,8 @@ from protocol.bgp.wire import Codec
 DEFAULT_RESTART_TIME = 120
 """BIRD's ``graceful restart time``."""
 
-MAX_RESTART_TIME = 4095
-"""RFC 4724 section 3: the field has 12 bits."""
+RESTART_TIME_BITS = 12
+"""RFC 4724 section 3. BIRD takes a longer time, and what does not fit is lost on the way to the neighbour."""
 
 
 class Sessions:
@@ -89,7 +89,7 @@ class Sessions:
             add_path=((family, AddPath.BOTH),) if self._config.add_path else (),
             graceful_restart=GracefulRestart(
                 restarting=recovering,
-                time=min(restart_time, MAX_RESTART_TIME),
+                time=restart_time % (1 << RESTART_TIME_BITS),
                 families=((family, recovering),),
             ),
             long_lived=(),  # BIRD's default: aware

@@ -13,12 +13,15 @@ from typing import Final
 
 from protocol.v3.bgp import BGPPassword, BGPPeer, BGPPeerSpec
 from protocol.v3.core import Secret
-from protocol.v3.fields import as_address, json_name
+from protocol.v3.fields import as_address, duration_seconds, json_name
 from protocol.v3.ippool import IPPool
 from protocol.v3.lab import Router, RouterNeighbor
 from protocol.v3.lint_facts import Cluster, Host, Peering, Remark, some
 from protocol.v3.rules import Path
 from protocol.v3.selector import parse
+
+MAX_RESTART_TIME: Final = 4095
+"""Seconds."""
 
 
 def lint_peering(cluster: Cluster) -> Iterator[Remark]:
@@ -32,6 +35,9 @@ def lint_peering(cluster: Cluster) -> Iterator[Remark]:
     yield from _reflectors(cluster)
     yield from _without_sessions(cluster)
     yield from _mesh_as_numbers(cluster)
+    if cluster.configuration_index is not None:
+        time = cluster.configuration.node_mesh_max_restart_time
+        yield from _restart_time(cluster.configuration_index, "node_mesh_max_restart_time", time)
     for index, router in cluster.of(Router):
         yield from _router(cluster, index, router)
 
@@ -54,6 +60,7 @@ def _peer(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
         yield Remark(index, ("spec",), message)
     if spec.peer_selector:
         yield from _ignored(index, spec, _NOT_FOR_NODES, "peerSelector")
+    yield from _restart_time(index, "max_restart_time", spec.max_restart_time)
     if spec.local_workload_selector:
         yield from _ignored(index, spec, _NOT_FOR_WORKLOADS, "localWorkloadSelector")
         configuration = cluster.configuration
@@ -63,6 +70,16 @@ def _peer(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
                 "workloads have no address to peer with"
             )
             yield Remark(index, ("spec", "localWorkloadSelector"), message)
+
+
+def _restart_time(index: int, field: str, text: str) -> Iterator[Remark]:
+    seconds = int(duration_seconds(text) + 0.5) if text else 0  # as Go rounds
+    if seconds > MAX_RESTART_TIME:
+        message = (
+            f"{text}: the restart time has 12 bits in an OPEN (RFC 4724), and BIRD cuts off what does not fit: neighbours keep "
+            f"routes for {seconds % (MAX_RESTART_TIME + 1)} s. Not more than {MAX_RESTART_TIME}s"
+        )
+        yield Remark(index, ("spec", json_name(field)), message)
 
 
 def _ignored(index: int, spec: BGPPeerSpec, fields: tuple[str, ...], beside: str) -> Iterator[Remark]:

@@ -31,7 +31,7 @@ from agents.speaker.links import HIGH_WATER, Link, LinkChange, LinkEvent
 from agents.speaker.peer import Peer
 from agents.speaker.policy import ImportPolicy
 from agents.speaker.speaker import Speaker
-from protocol.bgp.attributes import AS_SEQUENCE, Attributes, Origin
+from protocol.bgp.attributes import AS_SEQUENCE, LLGR_STALE, Attributes, Origin
 from protocol.bgp.messages import Capabilities, Notification
 from protocol.bgp.negotiation import SessionConfig
 from protocol.bgp.session import Session
@@ -99,6 +99,7 @@ def attributes() -> st.SearchStrategy[Attributes]:
         as_path=st.sampled_from(((), (), as_path(1), as_path(2), as_path(1, 2))),
         med=st.sampled_from((None, None, 0, 5, 10)),
         local_pref=st.sampled_from((None, 100, 100, 100, 200, ELEVATED)),
+        communities=st.sampled_from(((), (), (), (LLGR_STALE,))),
         originator_id=st.sampled_from((None, None, host(1), host(2), host(3))),
         cluster_list=st.sampled_from(((), (), (host(1),), (host(2),), (host(1), host(2)))),
     )

@@ -22,7 +22,7 @@ from agents.speaker.decision import (
     reasons,
     select,
 )
-from protocol.bgp.attributes import Attributes, Origin
+from protocol.bgp.attributes import LLGR_STALE, Attributes, Origin
 from tests.strategies.speaker import ELEVATED, LOCAL_AS, as_path, candidates, host, neighbour
 
 Facts = dict[str, Any]
@@ -46,6 +46,7 @@ def short_cut(new: Path, best: Path) -> int:
 # Each step once: the better one has the higher neighbour address, and is worse at the step after.
 STEPS: list[tuple[str, Facts, Facts]] = [
     ("higher preference", {"preference": 200, "local_pref": ELEVATED, "med": 5}, {"local_pref": 300}),
+    ("not LLGR_STALE", {"as_path": as_path(1, 2, 3)}, {"local_pref": 200, "communities": (LLGR_STALE,)}),
     ("higher LOCAL_PREF", {"local_pref": 200, "as_path": as_path(1, 2, 3)}, {"as_path": ()}),
     ("higher LOCAL_PREF", {"local_pref": None, "as_path": as_path(1, 2, 3)}, {"local_pref": 99}),
     ("shorter AS_PATH", {"as_path": as_path(1), "origin": Origin.INCOMPLETE}, {"as_path": as_path(1, 2)}),

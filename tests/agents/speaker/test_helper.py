@@ -10,6 +10,7 @@ from agents.journal import Event
 from agents.speaker.config import SpeakerConfig, Timers
 from agents.speaker.links import LinkChange
 from agents.speaker.speaker import Speaker
+from protocol.bgp.attributes import LLGR_STALE
 from protocol.bgp.messages import GracefulRestart, Open, Update
 from protocol.prefix import Prefix
 from tests.strategies.speaker import (
@@ -242,3 +243,32 @@ def test_it_is_told() -> None:
         Event("GracefulRestart", "Node_10_77_0_2: routes kept for 40 s at most: 2"),
         Event("GracefulRestartOver", "Node_10_77_0_2: has not come back; stale routes flushed: 2"),
     ]
+
+
+def test_a_neighbour_that_knows_nothing_of_llgr_is_not_told_what_is_stale_for_long() -> None:
+    """A reflector has such a route of one client; the other clients have OPENs with and without the capability."""
+    net = SpeakerNet()
+    others = (2, 3, 4)
+    clients = tuple(peer_config(1, other, cluster_id=host(1)) for other in others)
+    net.add(attrs.evolve(config(1), peers=clients))
+    for number in others:
+        net.add(config(number, 1), start=False)
+    opened = net.codec.decode(net.peer(4, 1).session.wire_open)
+    assert isinstance(opened, Open)
+    unaware = attrs.evolve(opened.capabilities, long_lived=None)
+    net.peer(4, 1).session.wire_open = net.codec.encode(attrs.evolve(opened, capabilities=unaware))
+    net.start(*map(host, others))
+    net.settle(6)
+    told = attrs.evolve(net.peer(1, 2).adj_rib_in[block(2)], communities=(LLGR_STALE,))
+    link = net.peer(2, 1).link
+    assert link is not None
+    net.speakers[host(2)]._effects.send(link, net.codec.encode(Update(nlri=(block(20),), attributes=told)))
+    net.act(host(2))
+    net.deliver_all()
+    assert [block(20) in net.peer(number, 1).adj_rib_in for number in (3, 4)] == [True, False]
+    assert [block(2) in net.peer(number, 1).adj_rib_in for number in (3, 4)] == [True, True]
+
+
+@pytest.mark.parametrize(("configured", "heard"), [(None, 120), (0, 0), (4095, 4095), (4112, 16)])
+def test_a_restart_time_is_what_of_it_fits_into_an_open(configured: int | None, heard: int) -> None:
+    assert pair(configured).peer(1, 2).restart_time == heard

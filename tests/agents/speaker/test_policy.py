@@ -21,7 +21,7 @@ from agents.speaker.policy import (
     Exporter,
     ImportPolicy,
 )
-from protocol.bgp.attributes import AS_SEQUENCE, AS_SET, Attributes, AttributeTable, Origin
+from protocol.bgp.attributes import AS_SEQUENCE, AS_SET, LLGR_STALE, Attributes, AttributeTable, Origin
 from protocol.prefix import IPV4, Address, Prefix, parse_prefix
 from protocol.v3.bgp import (
     AddCommunity,
@@ -231,6 +231,12 @@ def test_well_known_communities(community: int, silent: list[str]) -> None:
     path = learned(neighbour(1, rr_client=True), communities=(community,))
     found = {"ibgp": told(path, IBGP), "ebgp": told(path, EBGP)}
     assert [which for which, attributes_ in found.items() if attributes_ is None] == silent
+
+
+def test_what_is_stale_for_long_is_told_to_those_who_know_what_that_means() -> None:
+    path = learned(neighbour(1, rr_client=True), communities=(LLGR_STALE,))
+    assert told(path, IBGP) is not None
+    assert told(path, attrs.evolve(IBGP, llgr_aware=False)) is None
 
 
 def test_well_known_communities_of_our_own_routes_bind_others() -> None:

@@ -441,3 +441,15 @@ def test_services_and_pods_in_one_range() -> None:
     assert (
         remarks(SERVICES + document("IPPool", "p", "cidr: 10.96.64.0/18, allowedUses: [LoadBalancer]")) == []
     )
+
+
+def test_a_restart_time_that_an_open_has_no_room_for() -> None:
+    peer = document("BGPPeer", "p", "peerIP: 10.9.9.9, asNumber: 65000, maxRestartTime: 4096s")
+    mesh = document("BGPConfiguration", "default", "nodeMeshMaxRestartTime: 1h30m")
+    said(
+        mesh + peer,
+        "BGPConfiguration/default: spec.nodeMeshMaxRestartTime: 1h30m: the restart time has 12 bits in an OPEN (RFC 4724), and "
+        "BIRD cuts off what does not fit: neighbours keep routes for 1304 s",
+        "BGPPeer/p: spec.maxRestartTime: 4096s: the restart time has",
+    )
+    assert remarks(mesh.replace("1h30m", "4095s")) == []
