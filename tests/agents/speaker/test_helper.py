@@ -272,3 +272,18 @@ def test_a_neighbour_that_knows_nothing_of_llgr_is_not_told_what_is_stale_for_lo
 @pytest.mark.parametrize(("configured", "heard"), [(None, 120), (0, 0), (4095, 4095), (4112, 16)])
 def test_a_restart_time_is_what_of_it_fits_into_an_open(configured: int | None, heard: int) -> None:
     assert pair(configured).peer(1, 2).restart_time == heard
+
+
+def test_what_is_kept_is_told_to_who_comes_meanwhile_and_withdrawn_when_it_goes() -> None:
+    """By a reflector, to one that hears all paths; the neighbour that restarts tells its best ones alone."""
+    net = SpeakerNet()
+    clients = tuple(peer_config(1, other, cluster_id=host(1)) for other in (2, 3))
+    net.add(attrs.evolve(config(1), peers=clients, add_path=True))
+    net.add(attrs.evolve(config(2, 1), add_path=False))
+    net.settle(2)
+    kill(net, 2)
+    net.add(attrs.evolve(config(3, 1), add_path=True))
+    net.settle(2)
+    assert block(2) in net.peer(3, 1).adj_rib_in
+    net.advance(net.now + 120)
+    assert block(2) not in net.peer(3, 1).adj_rib_in
