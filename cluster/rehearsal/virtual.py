@@ -129,7 +129,6 @@ class Virtual:
         """Who was started, or is not to be: whoever is written besides is new."""
         self._news = trio.Event()
         self._unsettled: Mapping[Prefix, str] = {}
-        """What had no stable state, or several, when the oracle was last asked."""
         self._pods = Pods(self.host, nursery)
         self._cleanup = Cleanup(self.store, wall=self._wall)
         follow(self.store, self.view, None, self._changed)
@@ -384,6 +383,11 @@ class Virtual:
                     for each in first_differences(oracle, name, expected, table, limit=MAX_DIFFERENCES)
                 ]
         return found
+
+    @property
+    def unsettled(self) -> Mapping[Prefix, str]:
+        """What had no stable state, or several, when the oracle was last asked, and why."""
+        return self._unsettled
 
     def _look(self) -> tuple[list[str], Mapping[Prefix, str]]:
         return self.differences(), self._unsettled
