@@ -12,7 +12,7 @@ other ports keep their distance from it (``real_port``), so that a wrong port is
 Where the system has only 127.0.0.1 the endpoints differ by port alone; then (``introduce``) the dialler's first bytes are its
 node address and the port it wants; at a wrong one the connection just ends.
 
-Where ``LinkOptions`` cannot be had (``tcp_options``) a dial says so and a caller is turned away.
+Where ``LinkOptions`` cannot be had (``tcp_terms``) a dial says so and a caller is turned away.
 
 Pacing: at most 64 dials of a node and 256 of a process are under way at once, should they not succeed inside the system call. An
 accept queue that overflows costs a second of SYN retransmission, which is more than the whole mesh needs.
@@ -27,16 +27,15 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import trio
 
 from agents.speaker.config import DEFAULT_PORT
-from agents.speaker.links import PLAIN, Link, LinkChange, LinkEvent, LinkOptions, NoEndpoint
-from agents.speaker.tcp_options import after_handshake, before_handshake, can_sign, lacks, real_port, set_key
+from agents.speaker.links import Link, LinkChange, LinkEvent, LinkOptions, NoEndpoint
+from agents.speaker.tcp_options import can_sign, lacks, real_port
+from agents.speaker.tcp_terms import Endpoint, Terms
 from protocol.prefix import Address
-
-Endpoint = tuple[str, int]
 
 BACKLOG = 4096
 """Of a listener: a whole mesh may dial at once."""
@@ -127,11 +126,6 @@ class TcpLinks:
         self._port = port
         self._host, base = network.endpoints[address]
         where = base if network.introduce else real_port(base, port)
-        self._options: Mapping[Address, LinkOptions] = {}
-        self._keys: dict[str, str] = {}
-        """What the listener's kernel knows: host -> password."""
-        self._refused: dict[Address, str] = {}
-        """Neighbours whose options cannot be had, and why."""
         self._links: dict[int, TcpLink] = {}
         self._dialling = 0
         self._dials: deque[TcpLink] = deque()
@@ -154,32 +148,10 @@ class TcpLinks:
             self._listener.close()
             raise OSError(error.errno, error.strerror, f"{self._host}:{where}") from None
         self._poller.register(self._listener, _IN)
+        self._terms = Terms(network, network.endpoints, self._listener)
+        self.expect, self.sign = self._terms.expect, self._terms.sign
 
     # --- Links ------------------------------------------------------------------------------------------------------
-
-    def expect(self, options: Mapping[Address, LinkOptions]) -> None:
-        self._options = options
-        self._refused = {
-            address: why for address, each in options.items() if (why := self._network.lacks(each))
-        }
-        self.sign({*options, *(self._network.node_at[host] for host in self._keys)})
-
-    def sign(self, neighbours: Iterable[Address]) -> None:
-        """Bring the listener's keys up to date."""
-        for address in neighbours:
-            endpoint = self._network.endpoints.get(address)
-            password = self._options.get(address, PLAIN).password or ""
-            if endpoint is None or address in self._refused or self._keys.get(endpoint[0], "") == password:
-                continue
-            try:
-                set_key(self._listener, endpoint[0], password)
-            except OSError as error:
-                # Keys are kernel memory, of which a socket may have net.core.optmem_max.
-                self._refused[address] = f"TCP MD5 signature: {os.strerror(error.errno or 0)}"
-                continue
-            self._keys.pop(endpoint[0], None)
-            if password:
-                self._keys[endpoint[0]] = password
 
     def dial(self, remote: Address, port: int = DEFAULT_PORT) -> TcpLink:
         try:
@@ -377,27 +349,23 @@ class TcpLinks:
 
     def _accepts(self, link: TcpLink) -> bool:
         """Give an accepted connection what its neighbour's options say, if that can be had."""
-        if link.remote in self._refused:
+        if self._terms.refusal(link.remote):
             return False
-        options = self._options.get(link.remote, PLAIN)
-        if options is not PLAIN:
-            after_handshake(link.sock, options)
+        self._terms.connected(link.sock, link.remote)
         return True
 
     def _connect(self, link: TcpLink) -> None:
         endpoint = self._network.endpoints.get(link.remote)
-        link.error = "No route to host" if endpoint is None else self._refused.get(link.remote, "")
+        link.error = "No route to host" if endpoint is None else self._terms.refusal(link.remote)
         if endpoint is None or link.error:
             self._fail_dial(link)
             return
-        options = self._options.get(link.remote, PLAIN)
-        if options is not PLAIN:
-            try:
-                before_handshake(link.sock, options, endpoint[0])
-            except OSError as error:
-                link.error = os.strerror(error.errno or 0)
-                self._fail_dial(link)
-                return
+        try:
+            self._terms.dials(link.sock, link.remote, endpoint[0])
+        except OSError as error:
+            link.error = os.strerror(error.errno or 0)
+            self._fail_dial(link)
+            return
         sock = link.sock
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._network.introduce:
@@ -446,9 +414,7 @@ class TcpLinks:
 
     def _is_connected(self, link: TcpLink, events: list[LinkEvent]) -> None:
         link.connecting = False
-        options = self._options.get(link.remote, PLAIN)
-        if options is not PLAIN:
-            after_handshake(link.sock, options)
+        self._terms.connected(link.sock, link.remote)
         if self._network.introduce:
             self.send(link, self._address + link.port.to_bytes(2, "big"))
         events.append((link, LinkChange.CONNECTED))
