@@ -45,7 +45,7 @@ def check(path: str | Path) -> None:
     """Whether ``plot`` can draw there, asked before the work is done. Raises CannotPlot."""
     if importlib.util.find_spec("matplotlib") is None:
         raise CannotPlot(
-            "pictures are drawn by matplotlib, which is not installed: pip install 'tortie[plot]'"
+            "pictures are drawn by matplotlib, which is not installed: ./run … --plot installs it, or pip install matplotlib"
         )
     if Path(path).suffix.lower() not in (".svg", ".png", ".pdf"):
         raise CannotPlot(f"{path}: a picture is .svg, .png or .pdf")

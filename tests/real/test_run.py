@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,10 @@ chmod +x "$venv/bin/python"
 """
 
 
-def test_the_program_hears_when_the_set_up_ended(tmp_path: Path) -> None:
-    for name in ("run", "requirements.txt"):
+@pytest.fixture
+def launched(tmp_path: Path) -> Callable[..., str]:
+    """What a launcher of its own prints, which has nothing set up yet."""
+    for name in ("run", "requirements.txt", "requirements-test.txt"):
         shutil.copy(ROOT / name, tmp_path)
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -39,13 +42,25 @@ def test_the_program_hears_when_the_set_up_ended(tmp_path: Path) -> None:
     (tools / "uv").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
 
-    def run() -> str:
-        command = [str(tmp_path / "run"), "up"]
+    def run(*arguments: str) -> str:
+        command = [str(tmp_path / "run"), *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
+    return run
+
+
+def test_the_program_hears_when_the_set_up_ended(launched: Callable[..., str]) -> None:
     before = time.monotonic()
-    assert before < float(run()) < time.monotonic()
-    assert run() == "nothing was set up\n"
+    assert before < float(launched("up")) < time.monotonic()
+    assert launched("up") == "nothing was set up\n"
+
+
+@pytest.mark.parametrize("extra", ["fuzz", "bench attack --seconds 1", "rehearse x.yaml --plot x.svg"])
+def test_what_needs_more_has_more_set_up(launched: Callable[..., str], extra: str) -> None:
+    launched("rehearse", "x.yaml")
+    assert float(launched(*extra.split()))
+    for arguments in (extra.split(), ["up"]):
+        assert launched(*arguments) == "nothing was set up\n"
 
 
 def test_a_cluster_does_not_count_the_set_up(tmp_path: Path) -> None:
