@@ -128,7 +128,7 @@ class Shard:
         self._hosted = dict.fromkeys(job.nodes)
         self._started = False
         self._judge = Judge(self._hosted.keys(), self._nodes, self._host.routes)
-        self._ups = self._downs = 0
+        self._ups = 0
         """Ends of sessions that came up, and went."""
         self._fibs = FibFeed(time.monotonic)
         self._reporting = trio.CancelScope()
@@ -164,7 +164,6 @@ class Shard:
 
     def _happened(self, name: str, event: Event) -> None:
         self._ups += event.reason == "SessionUp"
-        self._downs += event.reason == "SessionDown"
 
     def _changed(self, keys: list[Key]) -> None:
         self._host.changed(keys)
@@ -233,7 +232,7 @@ class Shard:
                 return None
             case "sessions", _:
                 rows_of = map(self._sessions, self._nodes.values())
-                return [[row for rows in rows_of for row in rows], self._ups, self._downs]
+                return [[row for rows in rows_of for row in rows], self._ups]
             case "add_named_pods", [str(name), [*pods]]:
                 return await self._pods.add({name: pods})
             case "delete_pods", [str(name), [*pods]]:

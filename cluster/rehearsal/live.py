@@ -60,7 +60,7 @@ class Live:
         self._born = born
         self._touched = time.monotonic()
         """When something was last done here."""
-        self._ups = self._downs = 0
+        self._ups = 0
         self._routes = Routes()
         store.watch(self._written)
 
@@ -158,11 +158,10 @@ class Live:
             for address in addresses_of(decode(document)).values()
         }
         rows: list[Any] = []
-        self._ups = self._downs = 0
-        for some, ups, downs in await self.coordinator.ask_all("sessions"):
+        self._ups = 0
+        for some, ups in await self.coordinator.ask_all("sessions"):
             rows += some
             self._ups += ups
-            self._downs += downs
         return [
             SessionView(
                 node=node,
@@ -178,9 +177,9 @@ class Live:
             if of is None or node in of
         ]
 
-    def moves(self) -> tuple[int, int]:
-        """How many ends of sessions had come up, and had gone, when somebody last asked for ``sessions``."""
-        return self._ups, self._downs
+    def ups(self) -> int:
+        """How many ends of sessions had come up when somebody last asked for ``sessions``."""
+        return self._ups
 
     async def routes(self, name: str) -> Mapping[Prefix, FibRoute]:
         await self._hosted(name)

@@ -31,8 +31,8 @@ START = "the start"
 Progress = Callable[[str], object]
 """Is told what comes next, in words."""
 
-Moves = Callable[[], tuple[int, int]]
-"""How many ends of sessions went up and down so far."""
+Ups = Callable[[], int]
+"""How many ends of sessions came up so far."""
 
 
 async def play(
@@ -43,11 +43,11 @@ async def play(
     wall: Callable[[], float],
     how: str,
     progress: Progress = lambda _: None,
-    moves: Moves | None = None,
+    ups: Ups | None = None,
     trouble: Sequence[str] = (),
 ) -> Report:
     """``stage`` has ``world`` and was started. ``trouble``: what did not work then. ``wall`` is Unix time."""
-    player = _Player(scenario, stage, Doing(stage, wall), progress, moves)
+    player = _Player(scenario, stage, Doing(stage, wall), progress, ups)
     start = await player.start(trouble)
     steps = []
     if start.ok:
@@ -77,7 +77,7 @@ class _Player:
     stage: Stage
     doing: Doing
     progress: Progress
-    moves: Moves | None
+    ups: Ups | None
     judge: Judge = attrs.field(init=False)
     stuck: bool = False
     """A step has waited in vain."""
@@ -169,20 +169,21 @@ class _Player:
 
     async def _ends(self) -> _Ends:
         up = sum(each.state == "Established" for each in await self.stage.sessions())
-        return _Ends(up, None if self.moves is None else self.moves())
+        return _Ends(up, None if self.ups is None else self.ups())
 
 
 @attrs.frozen
 class _Ends:
     up: int
-    moves: tuple[int, int] | None
+    ups: int | None
 
 
 def _compared(before: _Ends, after: _Ends) -> Ends:
-    if before.moves is None or after.moves is None:
+    if before.ups is None or after.ups is None:
         return Ends(before=before.up, after=after.up)
-    (ups, downs), (all_ups, all_downs) = before.moves, after.moves
-    return Ends(before=before.up, after=after.up, ups=all_ups - ups, downs=all_downs - downs)
+    ups = after.ups - before.ups
+    # No journal has the ends of those who died; but who came and is not there has gone.
+    return Ends(before=before.up, after=after.up, ups=ups, downs=before.up + ups - after.up)
 
 
 def _tolerates(clauses: Sequence[model.Clause]) -> bool:

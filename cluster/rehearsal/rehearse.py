@@ -124,7 +124,6 @@ class _Run:
     report: Report | None = None
     signal_number: int = 0
     ups: int = 0
-    downs: int = 0
 
     async def main(self) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -160,7 +159,7 @@ class _Run:
             wall=lambda: EPOCH + trio.current_time(),
             how=IN_MEMORY if self.endpoints is None else OVER_TCP,
             progress=self.progress,
-            moves=lambda: (self.ups, self.downs),
+            ups=lambda: self.ups,
             trouble=problems,
         )
         if self.afterwards is not None:
@@ -172,7 +171,6 @@ class _Run:
 
     def _happened(self, _: str, event: Event) -> None:
         self.ups += event.reason == "SessionUp"
-        self.downs += event.reason == "SessionDown"
 
 
 @attrs.frozen

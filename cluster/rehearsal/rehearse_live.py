@@ -69,7 +69,7 @@ def rehearse_live(
                     wall=time.time,
                     how=HOW,
                     progress=progress,
-                    moves=stage.moves,
+                    ups=stage.ups,
                     trouble=stage.coordinator.pod_failures,
                 )
                 nursery.cancel_scope.cancel()

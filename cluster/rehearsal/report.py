@@ -39,7 +39,7 @@ class Done:
 
 @attrs.frozen(kw_only=True)
 class Ends:
-    """Ends of sessions that were up before and after a step, and how often one went up or down in between."""
+    """Ends of sessions that were up before and after a step, and how many came and went in between."""
 
     before: int
     after: int
