@@ -26,22 +26,18 @@ from protocol.prefix import Address
 
 
 class Roster:
-    """See the module. ``make`` gives a stanza its session and its import policy; ``after`` follows every input to a session, and
-    ``given_up`` one that ends with a word.
-    """
+    """See the module. ``make`` gives a stanza its session and its import policy; ``after`` follows every input to a session."""
 
     def __init__(
         self,
         *,
         make: Callable[[PeerConfig], tuple[Session, ImportPolicy]],
         after: Callable[[Session, float], None],
-        given_up: Callable[[Peer], None],
     ) -> None:
         self.peers: dict[str, Peer] = {}
         self.running = False
         self._make = make
         self._after = after
-        self._given_up = given_up
         self._turns = Turns()
         self._delay = 0.0
 
@@ -124,4 +120,3 @@ class Roster:
             if session is not None:
                 session.stop(why, now)
                 self._after(session, now)
-        self._given_up(peer)

@@ -70,7 +70,7 @@ class Speaker:
     ) -> None:
         self.config = config
         self.recovery = Recovery() if recovering else None
-        self._roster = Roster(make=self._make, after=self._after, given_up=self._given_up)
+        self._roster = Roster(make=self._make, after=self._after)
         self.peers: Mapping[str, Peer] = self._roster.peers
         self.established = 0
         self.started = self.reconfigured = now

@@ -8,6 +8,7 @@ import pytest
 from agents.dataplane.fib import BLACKHOLE, FibRoute, via
 from agents.journal import Event
 from agents.speaker.config import SpeakerConfig, Timers
+from agents.speaker.inspect import Inspector
 from agents.speaker.links import LinkChange
 from agents.speaker.speaker import Speaker
 from protocol.bgp.attributes import LLGR_STALE
@@ -75,6 +76,12 @@ def learned(net: SpeakerNet) -> dict[Prefix, FibRoute]:
     return {prefix: route for prefix, route in net.fibs[host(1)].routes.items() if route is not BLACKHOLE}
 
 
+def shown(net: SpeakerNet) -> tuple[bool, float]:
+    """What 1 tells of 2: whether it restarts, and for how long that is believed."""
+    [status] = Inspector(net.speakers[host(1)], now=net.now, wall=0).status().peers
+    return status.restarting, status.restart_left
+
+
 BOTH = dict.fromkeys((block(2), block(3)), via((host(2),)))
 
 
@@ -84,12 +91,14 @@ def test_routes_outlive_the_connection_for_as_long_as_the_neighbour_asked_for() 
     kill(net, 2)
     assert net.established() == 0
     assert learned(net) == BOTH
+    assert shown(net) == (True, 40)
     while learned(net):
         assert learned(net) == BOTH
         net.now = net.speakers[host(1)].next_timer()
         net.handle(host(1))
         net.deliver_all()
     assert net.now - began == 40
+    assert shown(net) == (False, 0)
 
 
 def test_without_the_capability_nothing_outlives_it() -> None:
@@ -151,6 +160,7 @@ def test_back_with_its_forwarding_state_it_tells_anew_and_what_it_lacks_goes_at_
     net.settle(2)
     net.advance(net.now + 500)
     assert learned(net) == BOTH
+    assert shown(net) == (True, 0)
     held(net.peer(2, 1))
     net.handle(host(2))
     net.deliver_all()
