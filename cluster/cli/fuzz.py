@@ -97,25 +97,12 @@ def _fuzz(options: dict[str, Any]) -> int:
     )
     until = hunt.began + 60 * options["minutes"]
     most = options["examples"] or float("inf")
-    while (found := search.next(until=until, most=most - search.tried)) is not None:
-        hunt.tell(found)
-        search.known.add(found.kind)
-    hunt.clear()
-    took = time.monotonic() - hunt.began
-    if hunt.quiet:
-        document = {
-            "seed": seed,
-            "scenarios": search.tried,
-            "seconds": took,
-            "findings": hunt.findings,
-            "cycles": [*hunt.cycles],
-        }
-        click.echo(json.dumps(document))
-        return 1 if hunt.findings else 0
-    for cycle in [*hunt.cycles][:SHOWN]:
-        click.echo(f"the configuration's fault, not ours: {cycle}")
-    found_words = f"{len(hunt.findings)} found" if hunt.findings else "nothing found"
-    click.echo(f"{search.tried:,} scenarios in {took:.0f} s, seed {seed}: {found_words}")
+    try:
+        while (found := search.next(until=until, most=most - search.tried)) is not None:
+            hunt.tell(found)
+            search.known.add(found.kind)
+    finally:  # whoever has enough of it wants to know, too, what came of it
+        hunt.sum_up(search.tried)
     return 1 if hunt.findings else 0
 
 
@@ -186,6 +173,24 @@ class _Hunt:
             for text in texts[:SHOWN]:
                 click.echo(f"  {text}")
             click.echo(f"  play it again: ./run rehearse {path}")
+
+    def sum_up(self, tried: int) -> None:
+        self.clear()
+        took = time.monotonic() - self.began
+        if self.quiet:
+            document = {
+                "seed": self.seed,
+                "scenarios": tried,
+                "seconds": took,
+                "findings": self.findings,
+                "cycles": [*self.cycles],
+            }
+            click.echo(json.dumps(document))
+            return
+        for cycle in [*self.cycles][:SHOWN]:
+            click.echo(f"the configuration's fault, not ours: {cycle}")
+        found = f"{len(self.findings)} found" if self.findings else "nothing found"
+        click.echo(f"{tried:,} scenarios in {took:.0f} s, seed {self.seed}: {found}")
 
     def _progress(self) -> None:
         """One line on a terminal; elsewhere one in ten seconds."""

@@ -77,7 +77,9 @@ def test_a_signal_ends_the_search(base: str, monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt from Interrupted(signal.SIGTERM)
 
     monkeypatch.setattr("cluster.fuzz.trial.attempt", attempt)
-    assert run("-f", base) == (128 + signal.SIGTERM, "", "tortie: interrupted\n")
+    code, out, err = run("-f", base, "--seed", "5")
+    assert (code, err) == (128 + signal.SIGTERM, "tortie: interrupted\n")
+    assert out.endswith(" s, seed 5: nothing found\n"), "what came of it until then"
 
 
 def test_where_findings_cannot_be_kept_nothing_is_looked_for(base: str) -> None:
