@@ -27,7 +27,7 @@ from agents.dataplane.fib import FibRoute
 from cluster.loss.classes import Classes
 from cluster.loss.failure import Why, words
 from cluster.loss.ground import Ground, bits
-from cluster.loss.ledger import Ledger
+from cluster.loss.ledger import Ledger, pairs_between
 from cluster.loss.report import LossReport
 from protocol.prefix import Address, Prefix
 
@@ -141,8 +141,9 @@ class Account:
             for source in bits(sources):
                 self._ledger.note(self._now, number, source, self._why(number, source, True), True)
         alive = self._ground.alive
-        counted = _pairs(self._sources & alive, self._classes.destinations & alive)
-        return self._ledger.report(self._now, since, counted)
+        return self._ledger.report(
+            self._now, since, self._sources & alive, self._classes.destinations & alive
+        )
 
     def failing(self, now: float) -> dict[tuple[str, str], str]:
         """Pairs (source, destination) whose packets do not arrive now, new ones too, and why; in order."""
@@ -229,14 +230,10 @@ class Account:
             return 0
         alive, sources = self._ground.alive, self._sources
         destinations = self._classes.destinations & self._members
-        return _pairs(sources, destinations) - _pairs(sources & alive, destinations & alive)
+        return pairs_between(sources, destinations) - pairs_between(sources & alive, destinations & alive)
 
     def _alive(self) -> None:
         self._ground.alive = self._members & ~self._powerless
 
     def _concern_all(self) -> None:
         self._concerned.update(dict.fromkeys(bits(self._classes.destinations)))
-
-
-def _pairs(sources: int, destinations: int) -> int:
-    return sources.bit_count() * destinations.bit_count() - (sources & destinations).bit_count()

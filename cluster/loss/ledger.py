@@ -69,7 +69,8 @@ class Ledger:
             self._moments.pop()
         self._moments.append((now, lost, new, off))
 
-    def report(self, now: float, since: float | None, counted: int) -> LossReport:
+    def report(self, now: float, since: float | None, sources: int, destinations: int) -> LossReport:
+        """``sources`` and ``destinations``: between whom packets go now."""
         start = self.start if since is None else min(max(self.start, since), now)
         # In the order of their ends: what ended before the window is not looked at.
         entries = self._closed[bisect_right(self._closed, start, key=lambda entry: entry[3]) :]
@@ -87,11 +88,12 @@ class Ledger:
         found = self._intervals(lost)
         timeline = self._timeline(start)
         pairs_lost = [self._pair(pair, intervals) for pair, intervals in found.items()]
+        gone = sum(not (sources >> source & destinations >> destination & 1) for source, destination in found)
         pairs_lost.sort(key=lambda each: (-each.seconds, each.source, each.destination))
         return LossReport(
             start=start,
             end=now,
-            counted=counted,
+            counted=pairs_between(sources, destinations) + gone,
             total=sum(each.seconds for each in pairs_lost),
             off=_integrate(timeline, now),
             new=new,
@@ -152,6 +154,11 @@ class Ledger:
             if max(begin, start) < end:
                 found.setdefault(self._names[number], []).append((max(begin, start), end))
         return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+
+def pairs_between(sources: int, destinations: int) -> int:
+    """How many ordered pairs there are, of sets as bitmaps."""
+    return sources.bit_count() * destinations.bit_count() - (sources & destinations).bit_count()
 
 
 def _integrate(timeline: Sequence[Moment], now: float) -> float:

@@ -68,7 +68,7 @@ class Moment:
 @attrs.frozen(kw_only=True)
 class LossReport:
     """``pairs``: who lost anything, worst first; ``lost_pairs`` of them there are, and ``lost_at_end`` were still lost then.
-    ``counted``: all ordered pairs that there were at the end. ``off`` and ``new`` are seconds summed over pairs, and not in
+    ``counted``: all ordered pairs that there were at the end, and those that lost something before. ``off`` and ``new`` are seconds summed over pairs, and not in
     ``total``; ``powerless`` says when who had no power.
     """
 

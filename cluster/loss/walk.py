@@ -95,6 +95,7 @@ class Walk:
             for hop in self._users:
                 self._users[hop] &= ~(1 << number)
             self._routes[number] = None
+            self._waiting |= 1 << number  # if it has none any more either, too
             self.refresh(number)
 
     def doubt(self, hops: int, links: dict[int, int]) -> None:

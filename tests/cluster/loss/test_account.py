@@ -97,6 +97,13 @@ def test_an_end_without_power_is_off_and_what_it_finds_when_it_is_back_is_lost()
     }
 
 
+def test_a_route_that_goes_with_the_node_it_led_to_is_missed() -> None:
+    account = cluster()
+    tell(account, 10.0, ("set_routes", "bee", {WIDER[1]: None}))
+    tell(account, 10.0, ("remove_member", "rtr"))
+    assert ("bee", "ant") in account.failing(11.0)
+
+
 def test_one_branch_that_fails_is_enough() -> None:
     account = cluster()
     both = via((ADDRESSES["ant"], ADDRESSES["dog"]))
@@ -238,7 +245,17 @@ def test_pods_that_are_gone_are_missed_by_nobody() -> None:
         ("ant", "cat"): (10.0, 11.0),
         ("cat", "ant"): (10.0, 20.0),
     }
-    assert report.counted == 3
+    assert report.counted == 3 + 1  # and from ant to what was a pod of cat
+
+
+def test_pairs_that_lost_something_are_counted_when_there_are_fewer_in_the_end() -> None:
+    account = cluster()
+    tell(account, 10.0, ("set_cut", "ant", "cat", True))
+    tell(account, 12.0, ("set_power", "cat", False))
+    report = account.report(20.0)
+    assert [*lost(report)] == [("ant", "cat"), ("cat", "ant")]
+    assert report.counted == 2 + 2  # bee and dog to ant
+    assert account.report(20.0, 13.0).counted == 2
 
 
 def test_a_report_of_a_part_has_that_part() -> None:

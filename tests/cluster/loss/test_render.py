@@ -104,7 +104,7 @@ def test_a_picture_of_nothing_is_one_too(tmp_path: Path) -> None:
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(CannotPlot, match=r"pip install 'tortie\[plot\]'"):
+    with pytest.raises(CannotPlot, match=r"not installed: \./run … --plot installs it"):
         plot(a_bad_day(), tmp_path / "loss.svg")
 
 
