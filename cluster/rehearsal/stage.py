@@ -59,8 +59,10 @@ class Stage(Protocol):
     """Names are those of Nodes and Routers. Of a name that is not there: KeyError."""
 
     store: MemoryStore
-    account: Account | None
-    """Fed from the moment that somebody sets it (``watch_loss``)."""
+
+    @property
+    def account(self) -> Account | None:
+        """None before ``watch_loss``."""
 
     def now(self) -> float:
         """Seconds since the first node was started."""

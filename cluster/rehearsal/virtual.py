@@ -8,17 +8,13 @@ The network is in memory, where links are vouched for and a quiet hour costs not
 
 Until ``boot`` nothing follows: whoever wants to say when each node is started writes, and calls ``start``.
 
-Everything that moves goes through here: tables, by their watcher; sessions, by the journals; the datastore; and what is done to
-nodes. It is told to ``Quiet``, to the loss account and to the event log, where these are wanted.
-
-Left out: what is done when (``play``), the clock (``clock``), counting what is lost (``cluster.loss``).
+Left out: what is done when (``play``), the clock (``clock``), who is told of what moves (``witness``).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -26,7 +22,7 @@ import attrs
 import trio
 
 from agents.confd.derive import Confd
-from agents.dataplane.fib import Fib, FibRoute
+from agents.dataplane.fib import FibRoute
 from agents.journal import Event
 from agents.node import Host, Node
 from agents.speaker.config import Timers
@@ -40,7 +36,6 @@ from cluster.datastore.local import LocalDatastore, follow
 from cluster.datastore.memory import Change, MemoryStore
 from cluster.judge import route_text
 from cluster.lives import Lives
-from cluster.loss import feed
 from cluster.loss.account import Account
 from cluster.oracle import Expected, Oracle, first_differences, snapshot
 from cluster.pods import Pods
@@ -48,6 +43,7 @@ from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.quiet import Quiet
 from cluster.rehearsal.stage import SessionView, Settled
 from cluster.rehearsal.weather import Weather
+from cluster.rehearsal.witness import Witness
 from cluster.spec import addresses_of
 from cluster.workloads import pod_names
 from protocol.bgp.fsm import STATE_NAMES
@@ -102,8 +98,8 @@ class Virtual:
         )
         self.weather = Weather(self.network, self.addresses)
         self.log = log
-        self.account: Account | None = None
         self._quiet = Quiet(self._look)
+        self._witness = Witness(self._quiet, log, self.now)
         self.ill: dict[str, str] = {}
         """Nodes that cannot listen, and why."""
         self.view = View()
@@ -118,7 +114,7 @@ class Virtual:
             reader=self._happened,
             seed=seed,
         )
-        self._lives = Lives(self.host, nursery, self._watch)
+        self._lives = Lives(self.host, nursery, self._witness.boots)
         self._oracle = Oracle(env)
         self._nursery = nursery
         self._tcp = tcp
@@ -176,7 +172,7 @@ class Virtual:
     def _written(self, change: Change) -> None:
         self._quiet.moved()
         kind, _, name = change.key
-        self._note("datastore", f"{kind}/{name} {'deleted' if change.new is None else 'written'}")
+        self._witness.note("datastore", f"{kind}/{name} {'deleted' if change.new is None else 'written'}")
         if kind in HOSTED:
             self._learn(name)
             self.weather.moved(name)
@@ -229,7 +225,7 @@ class Virtual:
                     self.weather.removed(name)
                     self._pods.forget(name)
                     await self._lives.remove(name)
-                    self._note(name, "removed")
+                    self._witness.note(name, "removed")
                     await self._cleanup.sweep(name)
             self._news = trio.Event()
             await self._news.wait()
@@ -251,15 +247,15 @@ class Virtual:
             return
         if self._began is None:
             self._began = trio.current_time()
-        self._done(name, "starts")
+        self._witness.done(name, "starts")
         self.weather.power_on(name)
-        self._power(name, True)
+        self._witness.power(name, True)
         await self._lives.start(name, bgp=bgp, joins=self._follows)
         self._pods.feed_again(name)
 
     async def stop(self, name: str) -> None:
         self._check(name)
-        self._done(name, "stops")
+        self._witness.done(name, "stops")
         self.weather.thaw(name)
         await self._lives.stop(name)
         self.ill.pop(name, None)
@@ -267,40 +263,34 @@ class Virtual:
     async def power_off(self, name: str) -> None:
         self._check(name)
         self._known[name] = None
-        self._done(name, "loses its power")
+        self._witness.done(name, "loses its power")
         self.weather.power_off(name)
-        self._power(name, False)
+        self._witness.power(name, False)
         await self._lives.power_off(name)
         self.ill.pop(name, None)
 
     async def freeze(self, name: str) -> None:
         self._check(name)
         if name in self.host.nodes:
-            self._done(name, "freezes")
+            self._witness.done(name, "freezes")
             self.weather.freeze(name)
 
     async def thaw(self, name: str) -> None:
         self._check(name)
-        self._done(name, "thaws")
+        self._witness.done(name, "thaws")
         self.weather.thaw(name)
 
     async def cut(self, one: str, other: str) -> None:
         self._check(one, other)
-        self._done(one, f"cut from {other}")
+        self._witness.done(one, f"cut from {other}")
         self.weather.cut(one, other)
-        if self.account is not None:
-            self.account.set_cut(self.now(), one, other, True)
+        self._witness.link(one, other, works=False)
 
     async def heal(self, one: str, other: str) -> None:
         self._check(one, other)
-        self._done(one, f"joined with {other}")
+        self._witness.done(one, f"joined with {other}")
         self.weather.heal(one, other)
-        if self.account is not None:
-            self.account.set_cut(self.now(), one, other, False)
-
-    def _power(self, name: str, on: bool) -> None:
-        if self.account is not None:
-            self.account.set_power(self.now(), name, on)
+        self._witness.link(one, other, works=True)
 
     def _check(self, *names: str) -> None:
         for name in names:
@@ -407,33 +397,18 @@ class Virtual:
 
     # --- loss -------------------------------------------------------------------------------------------------------
 
+    @property
+    def account(self) -> Account | None:
+        """What is lost, since ``watch_loss``."""
+        return self._witness.account
+
     async def watch_loss(self) -> Account:
-        account = self.account
-        if account is None:
-            now = self.now()
-            account = self.account = Account(now)
-            feed.follow(account, self.store, self.now)
-            for name in self.weather.off:
-                account.set_power(now, name, False)
-            for pair in self.weather.cuts:
-                account.set_cut(now, *pair, True)
-            for name, fib in self._lives.fibs.items():
-                account.set_table(now, name, fib.routes)
-            account.begin()
-        return account
+        return self._witness.count(self.store, self._lives.fibs, self.weather.off, self.weather.cuts)
 
-    # --- what moves -------------------------------------------------------------------------------------------------
-
-    def _note(self, subject: str, what: str) -> None:
-        if self.log is not None:
-            self.log.add(self.now(), subject, what)
-
-    def _done(self, name: str, what: str) -> None:
-        self._quiet.moved()
-        self._note(name, what)
+    # --- what is told ---------------------------------------------------------------------------------------------
 
     def _happened(self, name: str, event: Event) -> None:
-        self._done(name, f"{event.reason} {event.message}")
+        self._witness.done(name, f"{event.reason} {event.message}")
         self._reader(name, event)
 
     def _health(self, name: str, reason: str) -> None:
@@ -442,17 +417,3 @@ class Virtual:
             self.ill[name] = reason
         else:
             self.ill.pop(name, None)
-
-    def _watch(self, name: str, fib: Fib) -> None:
-        fib.watcher = partial(self._programmed, name, fib)
-        if self.log is not None:
-            self.log.boots(name)
-        if self.account is not None:
-            self.account.set_table(self.now(), name, fib.routes)
-
-    def _programmed(self, name: str, fib: Fib, prefixes: Iterable[Prefix]) -> None:
-        self._quiet.programmed(prefixes)
-        if self.account is not None:
-            self.account.set_routes(self.now(), name, prefixes, fib.routes)
-        if self.log is not None:
-            self.log.routes(self.now(), name, prefixes, fib.routes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
-from agents.speaker.tcp import Endpoint
+from agents.speaker.tcp_terms import Endpoint
 from protocol.prefix import Address
 
 

@@ -12,8 +12,9 @@ import pytest
 import trio
 
 from agents.speaker.links import LinkChange, LinkOptions
-from agents.speaker.tcp import MAX_STRANGERS, NODE_DIALS, PROCESS_DIALS, Endpoint, TcpLinks, TcpNetwork
+from agents.speaker.tcp import MAX_STRANGERS, NODE_DIALS, PROCESS_DIALS, TcpLinks, TcpNetwork
 from agents.speaker.tcp_options import can_sign, real_port
+from agents.speaker.tcp_terms import Endpoint
 from protocol.prefix import Address
 from tests.strategies.network import loopback_endpoints
 from tests.strategies.speaker import host
