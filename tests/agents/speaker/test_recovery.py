@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import attrs
@@ -140,6 +140,14 @@ def test_without_neighbours_there_is_nothing_to_wait_for() -> None:
     assert fib(net, 2) == {block(2): BLACKHOLE}
 
 
+def test_who_waits_for_the_session_of_another_stanza_is_not_waited_for() -> None:
+    net = mesh(1, 2)
+    both = (peer_config(2, 1), attrs.evolve(peer_config(2, 1), name="Mesh_10_77_0_1"))
+    two = restart(net, attrs.evolve(config(2, 1), peers=both))
+    net.settle(2, within=30)
+    assert two.recovery is None
+
+
 def test_a_neighbour_that_knows_no_restarts_is_told_at_once() -> None:
     net = mesh(1, 2, 3)
     kill(net, 3)
@@ -264,6 +272,45 @@ def test_what_a_silent_neighbour_told_is_told_on_when_there_is_somebody_to_tell(
     net.advance(net.now + WAIT)
     assert block(3) in net.peer(2, 1).adj_rib_in
     assert POOL not in fib(net, 1)
+
+
+@pytest.mark.parametrize("silent_first", [True, False])
+def test_what_a_silent_neighbour_tells_later_is_told_on_too(silent_first: bool) -> None:
+    """As above; the one that is told nothing had nothing to tell when it came, or came when the other was told already."""
+    net = SpeakerNet()
+    reflector = attrs.evolve(
+        config(1), peers=tuple(peer_config(1, other, cluster_id=host(1)) for other in (2, 3, 4))
+    )
+    net.add(reflector, start=False)
+    net.fibs[host(1)].program((STALE,), via((host(2),)))
+    restart(net, reflector)
+    net.add(config(3, 1), start=False)
+    starts: list[Callable[[], object]] = [
+        partial(net.add, config(2, 1, blocks=())),
+        partial(restart, net, config(3, 1)),
+    ]
+    for number, start in enumerate(starts if silent_first else starts[::-1], 1):
+        start()
+        net.settle(2 * number, within=30)
+    assert net.speakers[host(1)].recovery is not None
+    assert net.peer(1, 2).group is None
+    net.configure(config(2, 1))
+    net.deliver_all()
+    assert block(2) in net.peer(3, 1).adj_rib_in
+
+
+def test_who_was_silent_and_is_gone_again_at_the_end_is_told_nothing() -> None:
+    net = mesh(1, 2, 3)
+    kill(net, 3)
+    two = restart(net, config(2, 1, 3, blocks=(2, 20)))
+    net.settle(2, within=30)
+    kill(net, 1)
+    net.advance(net.now + WAIT)
+    assert two.recovery is None
+    assert net.peer(2, 1).group is None
+    net.add(config(1, 2, 3))
+    net.settle(2, within=30)
+    assert block(20) in fib(net, 1)
 
 
 def _tables(net: SpeakerNet) -> dict[Address, dict[Prefix, FibRoute]]:
