@@ -14,7 +14,8 @@ and after each input looks at ``outbox`` (frames to send), then at ``events`` in
 ``handle_timer`` fires all that is due and is harmless when early.
 
 Time is seconds as a float. Timers are jittered by up to 25 % downwards (RFC 4271 section 10) with the owner's random
-numbers. The hold timer is a plain field that moves with every message, so that a busy session costs no timer at all.
+numbers; the hold timer too, as BIRD does it, though once a session and not with every message. It is a plain field that moves with
+every message, so that a busy session costs no timer at all.
 
 Left out: what two OPENs agree on (``negotiation``), which of two colliding connections lives (``agents.speaker.peer``), routes
 (``agents.speaker.rib``). Follows RFC 4271 sections 6, 8 and 10.
@@ -235,7 +236,7 @@ class Session:
     def doubt(self, now: float) -> None:
         """Not any more: the timers are as if keepalives had gone to and fro all the time, at moments that nobody noted."""
         if self.state is _ESTABLISHED and self._hold == _NEVER and self.hold_time:
-            self._hold, self._keepalive = self._agreed_times()
+            self._draw_times()
             jitter = self._jitter
             self._hold_at = now + self._hold - jitter() * self._keepalive
             self._keepalive_at = now + jitter() * self._keepalive
@@ -385,17 +386,21 @@ class Session:
         self._delay_open_at = _NEVER
 
     def _start_open_hold(self) -> None:
-        self._hold_at = self._now + self._config.open_hold
+        self._hold_at = self._now + self._config.open_hold * (1.0 - 0.25 * self._jitter())
         self.rearm = True
 
     def _negotiate(self) -> None:
         assert self.peer_open is not None
-        self._hold, self._keepalive = self._agreed_times()
+        self._draw_times()
         if not self._hold:
             # RFC 4271 4.2: zero means neither timer runs.
             self._hold = _NEVER
         self._restart_hold()
         self.rearm = True
+
+    def _draw_times(self) -> None:
+        hold, self._keepalive = self._agreed_times()
+        self._hold = hold * (1.0 - 0.25 * self._jitter())
 
     def _agreed_times(self) -> tuple[float, float]:
         if self.peer_open is None:

@@ -56,6 +56,7 @@ def test_the_speaker_itself(net: SpeakerNet) -> None:
 def test_an_established_neighbour(net: SpeakerNet) -> None:
     of_two = peer(net, 1, 2)
     assert 0 < of_two.keepalive_left <= of_two.keepalive_time
+    assert 67.5 - 10 <= of_two.hold_left <= 90 - 10
     assert of_two == BgpStatus(
         name="Node_10_77_0_2",
         kind="Node",
@@ -73,7 +74,7 @@ def test_an_established_neighbour(net: SpeakerNet) -> None:
         internal=True,
         rr_client=False,
         hold_time=90.0,
-        hold_left=80.0,
+        hold_left=of_two.hold_left,
         keepalive_time=30.0,
         keepalive_left=of_two.keepalive_left,
         imported=1,

@@ -71,7 +71,7 @@ def test_silence_is_noticed_after_two_thirds_of_the_hold_time_at_the_earliest(vo
         await stage.sleep(1000)
         for begin, end in (("power_off", "start"), ("freeze", "thaw")):
             await getattr(stage, begin)(ONE)
-            assert 60 <= await settled(stage) <= 90
+            assert 37.5 <= await settled(stage) <= 90
             assert len(await stage.routes(TWO)) == 5, "its own block and pod, and three others"
             assert bool(await stage.routes(ONE)) is (begin == "freeze")
             await getattr(stage, end)(ONE)
@@ -83,7 +83,7 @@ def test_silence_is_noticed_after_two_thirds_of_the_hold_time_at_the_earliest(vo
 
 
 def test_a_short_silence_is_not_noticed() -> None:
-    """59 s, with a hold time of 90: nobody's session ends."""
+    """37 s, with a hold time of 90: nobody's session ends."""
 
     async def story(stage: Virtual) -> None:
         for begin, end, who in (
@@ -91,7 +91,7 @@ def test_a_short_silence_is_not_noticed() -> None:
             (stage.cut, stage.heal, (TWO, THREE)),
         ):
             await begin(*who)
-            await stage.sleep(59)
+            await stage.sleep(37)
             await end(*who)
             await stage.sleep(1000)
         assert {view.state for view in await stage.sessions()} == {"Established"}
@@ -138,7 +138,7 @@ def test_a_node_that_stops_leaves_its_kernel_and_finds_it_again() -> None:
 def test_a_cut_is_between_two_and_heals() -> None:
     async def story(stage: Virtual) -> None:
         await stage.cut(ONE, TWO)
-        assert 60 <= await settled(stage) <= 90
+        assert 37.5 <= await settled(stage) <= 90
         assert await established(stage, ONE, TWO) != {"Established"}
         assert await established(stage, ONE, THREE) == {"Established"}
         await stage.heal(TWO, ONE)

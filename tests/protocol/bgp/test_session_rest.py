@@ -46,7 +46,7 @@ def test_what_people_are_shown_is_what_was_agreed() -> None:
 
 
 @given(seed=st.integers(0, 2**32), hold=st.sampled_from((3, 9, 30, 90)), now=st.floats(0, 1e6))
-def test_silence_is_noticed_between_two_thirds_and_one_hold_time_later(
+def test_silence_is_noticed_as_if_keepalives_had_come_until_now(
     seed: int, hold: int, now: float
 ) -> None:
     session = established(hold, seed)
@@ -60,7 +60,8 @@ def test_silence_is_noticed_between_two_thirds_and_one_hold_time_later(
         session.handle_timer(at)
         said += session.outbox
         session.outbox.clear()
-    assert now + hold * 2 / 3 - 1e-6 <= at <= now + hold
+    # Three quarters of the hold time at least, since a keepalive that came a third of it ago at most.
+    assert now + hold * 5 / 12 - 1e-6 <= at <= now + hold
     assert set(said[:-1]) == {KEEPALIVE}
     assert said[-1] == written(Notification(4))
 
@@ -69,10 +70,10 @@ def test_a_neighbour_that_is_heard_in_time_stays() -> None:
     session = established()
     session.rest(0.0)
     session.doubt(100.0)
-    session.receive(KEEPALIVE, 150.0)
-    session.handle_timer(239.0)
+    session.receive(KEEPALIVE, 130.0)
+    session.handle_timer(197.0)
     assert session.state is State.ESTABLISHED
-    session.rest(239.0)
+    session.rest(197.0)
     assert session.next_timer() == math.inf
 
 
@@ -111,5 +112,5 @@ def test_the_next_connection_has_its_timers_again() -> None:
     session.handle_timer(session.next_timer())
     session.connected(10.0, outgoing=True)
     session.receive(written(open_of(THEM), Keepalive()), 10.0)
-    assert session.hold_left(10.0) == 90
+    assert 67.5 <= session.hold_left(10.0) <= 90
     assert session.next_timer() < 50
