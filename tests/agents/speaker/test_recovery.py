@@ -219,6 +219,19 @@ def test_a_connection_that_breaks_meanwhile_is_waited_for_again() -> None:
     assert {block(2), block(20)} <= fib(net, 1).keys()
 
 
+def test_a_neighbour_that_is_configured_meanwhile_hears_of_no_restart() -> None:
+    net = mesh(1, 2, 3)
+    kill(net, 3)
+    two = restart(net, config(2, 1, 3))
+    net.settle(2, within=30)
+    net.add(config(4, 2))
+    net.configure(config(2, 1, 3, 4))
+    net.settle(4, within=30)
+    assert two.recovery is not None
+    assert offered(net, 4, 2) == GracefulRestart(families=((4, False),))
+    assert block(2) in fib(net, 4)
+
+
 def test_what_is_configured_meanwhile_reaches_the_kernel_at_the_end() -> None:
     net = mesh(1, 2, 3)
     kill(net, 3)
