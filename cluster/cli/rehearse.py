@@ -1,7 +1,8 @@
 """``rehearse``: play scenarios, and say whether it went as they expect.
 
-All files are read before anything is started. A cluster that cannot be started hinders no other, and is told in every output. Exit codes: 0 everything as expected; 1 something was not; 2 a file that is no
-scenario, or a cluster that cannot be started; 128 plus the signal's number when one came first.
+All files are read before anything is started. A cluster that cannot be started, or on the real clock loses a shard, hinders no
+other, and is told in every output. Exit codes: 0 everything as expected; 1 something was not; 2 a file that is no scenario, or
+such a cluster; 128 plus the signal's number when one came first.
 """
 
 from __future__ import annotations

@@ -247,8 +247,10 @@ def run_live(
     off: Collection[str] = (),
     shards: Sequence[tuple[str, ...]] | None = None,
     report_interval: float = PROGRESS_INTERVAL,
+    shard_lost: Callable[[ShardProcess], None] = lambda shard: None,
 ) -> T:
-    """Start the cluster, play, end the cluster. ``shards``: who is where, if it is not as the plan says.
+    """Start the cluster, play, end the cluster. ``shards``: who is where, if it is not as the plan says. ``shard_lost`` is
+    called in the midst of it when one has died; the rest goes on.
 
     Raises:
         Refused: it could not be started; nothing of it is left.
@@ -262,7 +264,7 @@ def run_live(
     try:
         with Processes(chosen, serve) as processes:
             processes.accept_signals()
-            return trio.run(_run, prepared, processes.shards, play, off)
+            return trio.run(_run, prepared, processes.shards, play, off, shard_lost)
     except CannotStart as error:
         raise Refused(str(error)) from None
 
@@ -272,12 +274,11 @@ async def _run(
     shards: Sequence[ShardProcess],
     play: Callable[[Live], Awaitable[T]],
     off: Collection[str],
+    shard_lost: Callable[[ShardProcess], None],
 ) -> T:
     store = prepared.fill_store()
     born = time.monotonic()
-    coordinator = prepared.coordinator(
-        store, shards, clock=time.monotonic, shard_lost=lambda shard: None, off=off
-    )
+    coordinator = prepared.coordinator(store, shards, clock=time.monotonic, shard_lost=shard_lost, off=off)
     result: list[T] = []
     error: Exception | KeyboardInterrupt | None = None
     async with trio.open_nursery() as nursery:

@@ -53,7 +53,7 @@ class Interrupted(Exception):
 
 
 class CannotRun(Exception):
-    """Nothing was started; the text says why."""
+    """Nothing was started, or a process of the cluster died; the text says why."""
 
 
 def rehearse(

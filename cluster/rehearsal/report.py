@@ -116,7 +116,7 @@ class Report:
 
 @attrs.frozen(kw_only=True)
 class Unplayed:
-    """Of a scenario whose cluster could not be started: why."""
+    """Of a scenario whose cluster could not be started, or broke down: why."""
 
     scenario: str
     file: str

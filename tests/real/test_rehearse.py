@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.real.clusters import PATIENCE, ROOT, free_port
+from tests.real.clusters import PATIENCE, ROOT, Up, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -74,3 +77,31 @@ def test_the_live_stage_is_a_stage(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert {"node-003", "node-005"} <= report["loss"]["powerless"].keys()
     assert {"cut link", "no route"} <= report["loss"]["reasons"].keys()
+
+
+def test_a_shard_that_dies_ends_it(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.yaml"
+    path.write_text(
+        "apiVersion: lab.tortie/v1\nkind: Scenario\nmetadata: {name: long}\n"
+        "spec: {cluster: {nodes: 2}, steps: [{do: [{wait: 600s}]}]}\n"
+    )
+    command = ["rehearse", "--real", "--bgp-port", str(free_port()), "-o", "json", str(path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    whole = Up(process, {})
+    deadline = time.monotonic() + PATIENCE
+    while not (shards := [pid for pid in whole.session() if pid != process.pid]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(shards[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, err
+    assert err.splitlines()[-1] == f"tortie: {path}: shard 1, which hosts 2 nodes, was killed by SIGKILL"
+    [unplayed] = json.loads(out)["rehearsals"]
+    assert unplayed["error"] == "shard 1, which hosts 2 nodes, was killed by SIGKILL"
