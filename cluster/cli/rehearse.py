@@ -47,8 +47,8 @@ PORT = 1795
 def rehearse(sources: tuple[str, ...], **options: Any) -> None:
     """Play scenarios: a cluster, what is done to it, what is expected of it.
 
-    In virtual time an hour takes seconds, and the same seed is the same run, line by line. Of a directory all files that have
-    a Scenario are played, one after the other.
+    In virtual time an hour takes seconds, and the same seed is the same run, line by line; with real sockets (--tcp, --real) the
+    kernel has a say. Of a directory all files that have a Scenario are played, one after the other.
 
     \b
     Examples:
