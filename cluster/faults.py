@@ -188,9 +188,9 @@ class Faults:
         return self.states.get(name)
 
     def _check(self, *names: str) -> None:
-        for name in names:
-            if name not in self.hosts:
-                raise NoSuchNode(f"no node {name!r} in this cluster")
+        missing = [repr(name) for name in names if name not in self.hosts]
+        if missing:
+            raise NoSuchNode(f"no node {', '.join(missing)} in this cluster")
 
     def _is(self, name: str, state: State | None) -> None:
         self.states.pop(name, None)

@@ -109,7 +109,8 @@ def find(directory: str, name: str, *, starting: bool = False) -> Endpoint:
     except OSError as error:
         raise RunDirectoryError(f"cannot read {path}: {error.strerror}") from None
     if entry is None or not _is_alive(entry):
-        raise NotRunning(f"no cluster {name!r} is running; start one with: ./run up")
+        option = "" if name == "default" else f" --name {name}"
+        raise NotRunning(f"no cluster {name!r} is running; start one with: ./run up{option}")
     if not entry.url and not starting:
         raise NotRunning(f"cluster {name!r} is starting (pid {entry.pid}) and does not answer yet")
     return entry

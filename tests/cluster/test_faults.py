@@ -126,6 +126,11 @@ async def test_what_cannot_be_done_does_nothing(
     assert (world.take(), world.faults.lines) == ([], [])
 
 
+async def test_all_names_that_nobody_has_are_said_at_once() -> None:
+    with pytest.raises(NoSuchNode, match="^no node 'nobody', 'no-one' in this cluster$"):
+        await World().faults.act("stop", ["nobody", "n1", "no-one"])
+
+
 async def test_a_shard_that_is_gone_leaves_its_nodes_as_they_were() -> None:
     world = World()
     world.dead.add(2)

@@ -40,7 +40,9 @@ def test_claim_publish_find_remove(directory: str) -> None:
     assert rundir.find(directory, "lab")[:3] == ("http://127.0.0.1:1", "secret", os.getpid())
     run_file.remove()
     run_file.remove()
-    with pytest.raises(rundir.NotRunning, match="no cluster 'lab' is running"):
+    with pytest.raises(
+        rundir.NotRunning, match="no cluster 'lab' is running; start one with: ./run up --name lab"
+    ):
         rundir.find(directory, "lab")
     assert os.listdir(directory) == []
 
