@@ -127,7 +127,7 @@ async def test_what_cannot_be_done_does_nothing(
 
 
 async def test_all_names_that_nobody_has_are_said_at_once() -> None:
-    with pytest.raises(NoSuchNode, match="^no node 'nobody', 'no-one' in this cluster$"):
+    with pytest.raises(NoSuchNode, match=r"^no node 'nobody', 'no-one' in this cluster$"):
         await World().faults.act("stop", ["nobody", "n1", "no-one"])
 
 

@@ -41,7 +41,7 @@ def test_claim_publish_find_remove(directory: str) -> None:
     run_file.remove()
     run_file.remove()
     with pytest.raises(
-        rundir.NotRunning, match="no cluster 'lab' is running; start one with: ./run up --name lab"
+        rundir.NotRunning, match=r"no cluster 'lab' is running; start one with: \./run up --name lab"
     ):
         rundir.find(directory, "lab")
     assert os.listdir(directory) == []
