@@ -189,7 +189,9 @@ def test_a_node_that_is_deleted_takes_its_leave() -> None:
     async def story(stage: Virtual) -> None:
         neighbour = {"peerIP": "10.77.0.2", "asNumber": 64512}
         spec = {"addresses": ["10.77.9.1/24"], "asNumber": 64512, "neighbors": [neighbour]}
-        stage.apply({"apiVersion": "lab.tortie/v1", "kind": "Router", "metadata": {"name": "tor"}, "spec": spec})
+        stage.apply(
+            {"apiVersion": "lab.tortie/v1", "kind": "Router", "metadata": {"name": "tor"}, "spec": spec}
+        )
         stage.apply(bgp_peer("tor", peerIP="10.77.9.1", asNumber=64512))
         await settled(stage)
         gateways = {route.gateways for route in (await stage.routes("tor")).values()}
