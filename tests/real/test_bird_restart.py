@@ -7,6 +7,7 @@ the files of Calico's confd and network namespaces of their own; what is compare
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,6 +16,10 @@ import pytest
 import trio
 
 from agents.confd.bird import files
+from agents.node import Node
+from agents.speaker import birdc
+from agents.speaker.birdc_control import Operator
+from agents.speaker.inspect import Inspector
 from bench import bird16
 from cluster.rehearsal.clock import run_virtual
 from cluster.rehearsal.virtual import Virtual
@@ -54,7 +59,7 @@ def test_tables_are_the_same_whatever_restarts() -> None:
     assert in_real_daemons(PROGRAMS) == emulated()
 
 
-def in_real_daemons(programs: dict[int, str]) -> list[Tables]:
+def in_real_daemons(programs: dict[int, str]) -> list[Tables | list[str]]:
     before, after = (
         {
             daemon: files(config)
@@ -83,10 +88,10 @@ def in_real_daemons(programs: dict[int, str]) -> list[Tables]:
             return found
 
         with Flock(wire, programs, before) as flock:
-            seen = [wait_for(lambda found: found == EVERYTHING)]
+            seen: list[Tables | list[str]] = [wait_for(lambda found: found == EVERYTHING)]
             flock.kill(two)
             time.sleep(1)
-            seen.append(tables())
+            seen.extend((tables(), _said(flock.protocols((ONE, IPV4)))))
             flock.recover(two, after[two])
             seen.append(wait_for(_always_with_kept(lambda found: found == WITHOUT_TAKEN)))
             assert "restart-able llgr-aware" in flock.protocols((ONE, IPV4))
@@ -109,8 +114,8 @@ def in_real_daemons(programs: dict[int, str]) -> list[Tables]:
     return seen
 
 
-def emulated() -> list[Tables]:
-    seen: list[Tables] = []
+def emulated() -> list[Tables | list[str]]:
+    seen: list[Tables | list[str]] = []
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
@@ -137,7 +142,7 @@ def emulated() -> list[Tables]:
             seen.append(await wait_for(lambda found: found == EVERYTHING))
             await cluster.stop(TWO)
             await trio.sleep(1)
-            seen.append(await tables())
+            seen.extend((await tables(), _said(protocols(cluster.node(ONE)))))
             cluster.delete(AFFINITIES[TAKEN])
             await cluster.start(TWO)
             seen.append(await wait_for(_always_with_kept(lambda found: found == WITHOUT_TAKEN)))
@@ -158,6 +163,23 @@ def emulated() -> list[Tables]:
 
     run_virtual(main, 1)
     return seen
+
+
+def protocols(node: Node) -> str:
+    speaker, now = node.speakers[IPV4], trio.current_time()
+    inspector = Inspector(speaker, now=now, wall=0)
+    return birdc.answer("show protocols all", inspector.status(), inspector.routes, Operator(speaker, now))
+
+
+def _said(text: str) -> list[str]:
+    """Of the neighbour that is away: what BGP says of it, but for the seconds that are left and how the connection ended."""
+    start = text.index("BGP state:", text.index("Mesh_10_77_0_2 "))
+    found = []
+    for line in text[start:].splitlines():
+        if not line.strip():
+            break
+        found.append(re.sub(r"\d+/-", "N/-", line.strip()))
+    return [line for line in found if not line.startswith("Last error:")]
 
 
 def _always_with_kept(wanted: Callable[[Tables], bool]) -> Callable[[Tables], bool]:
