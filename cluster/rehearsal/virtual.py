@@ -222,13 +222,20 @@ class Virtual:
                         await self._start(name)
                 else:
                     self._known.pop(name, None)
-                    self.weather.removed(name)
                     self._pods.forget(name)
                     await self._lives.remove(name)
+                    self._forgive(name)
                     self._witness.note(name, "removed")
                     await self._cleanup.sweep(name)
             self._news = trio.Event()
             await self._news.wait()
+
+    def _forgive(self, name: str) -> None:
+        """Whatever has befallen it is over: who comes with the same name is somebody else."""
+        for pair in [pair for pair in self.weather.cuts if name in pair]:
+            self._witness.link(*pair, works=True)
+        self._witness.power(name, True)
+        self.weather.removed(name)
 
     def is_running(self, name: str) -> bool:
         return name in self.host.nodes

@@ -112,10 +112,10 @@ class Weather:
             self._forget(other)
 
     def moved(self, name: str) -> None:
-        """The node may have other addresses now."""
+        """The node may have other addresses now. One that has none was deleted, and is where it was until it is ``removed``."""
         before = self._known.get(name)
         now = tuple(self._addresses(name))
-        if before is None or before == now:
+        if before is None or before == now or not now:
             return
         others = [other for pair in self.cuts if name in pair for other in pair if other != name]
         for other in others:

@@ -89,6 +89,25 @@ def test_calico_node_that_is_stopped_loses_nothing_and_a_machine_everything() ->
 
 
 @pytest.mark.slow
+def test_a_node_that_is_deleted_takes_its_faults_along() -> None:
+    async def story(virtual: Virtual) -> None:
+        await virtual.cut("node-1", "node-2")
+        await virtual.power_off("node-3")
+        await virtual.sleep(5)
+        gone = [virtual.store.get("Node", name) for name in ("node-2", "node-3")]
+        for node in gone:
+            virtual.store.delete("Node", node["metadata"]["name"])
+        await virtual.settle(600)
+        for node in gone:
+            virtual.apply({**node, "metadata": {"name": node["metadata"]["name"]}})
+        await virtual.settle(600)
+
+    report = rehearse(story)  # and there is no cut in the account that no packet meets
+    [(begin, end)] = report.powerless["node-3"]
+    assert end - begin == pytest.approx(5, abs=1)
+
+
+@pytest.mark.slow
 def test_pods_and_nodes_that_come_lose_nothing() -> None:
     async def story(virtual: Virtual) -> None:
         await virtual.add_pods("node-1", 70)  # another block

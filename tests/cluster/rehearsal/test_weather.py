@@ -244,6 +244,10 @@ def test_a_node_that_is_gone_takes_its_weather_along() -> None:
         async with country(memory) as land:
             land.weather.cut("ant", "bee")
             land.weather.freeze("bee")
+            home, land.homes["bee"] = land.homes["bee"], ()
+            land.weather.moved("bee")  # it is no more, and still runs
+            land.ant.close(land.ant.dial(home[0]))
+            assert await heard(land.ant) == []
             land.weather.removed("bee")
             land.weather.power_off("cat")
             land.weather.removed("cat")
