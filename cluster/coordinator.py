@@ -244,20 +244,20 @@ class Coordinator:
         self._news = trio.Event()
 
     async def ask_all(self, method: str, params: Any = None, within: float = float("inf")) -> list[Any]:
-        """The answers of all shards that lived to give one, in time."""
-        answers: list[Any] = []
+        """The answers of all shards that lived to give one, in time; in the order of the shards."""
+        answers: dict[int, Any] = {}
 
-        async def ask(connection: Connection) -> None:
+        async def ask(number: int, connection: Connection) -> None:
             try:
-                answers.append(await connection.call(method, params))
+                answers[number] = await connection.call(method, params)
             except Unreachable:
                 pass
 
         with trio.move_on_after(within):
             async with trio.open_nursery() as nursery:
-                for connection in self._connections.values():
-                    nursery.start_soon(ask, connection)
-        return answers
+                for number, connection in self._connections.items():
+                    nursery.start_soon(ask, number, connection)
+        return [answers[number] for number in sorted(answers)]
 
     # -- judging --------------------------------------------------------------------------------------------------
 

@@ -31,10 +31,11 @@ def routes(control: ClusterControl) -> list[Route]:
         return JSONResponse({}, status_code=201)
 
     async def show(request: Request) -> Response:
+        limit = _limit(request)
         report = await control.losses.report()
         if request.method == "DELETE":
             await control.losses.end()
-        return JSONResponse(report.to_json(limit=_limit(request)))
+        return JSONResponse(report.to_json(limit=limit))
 
     return [
         Route(f"{BASE}/loss", begin, methods=["POST"]),
