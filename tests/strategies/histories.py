@@ -22,6 +22,7 @@ from agents.speaker.config import Filter, PeerConfig, SpeakerConfig
 from agents.speaker.decision import Path
 from agents.speaker.kernel import KernelExport
 from agents.speaker.peer import Peer
+from agents.speaker.speaker import Speaker
 from cluster.oracle.fixpoint import NEVER, Fixpoint, Settled
 from cluster.oracle.general import own_routes
 from cluster.oracle.graph import Daemon, connect
@@ -238,12 +239,26 @@ def untidy(net: SpeakerNet, sessions: int) -> Iterator[str]:
                 yield f"{name}: owes {peer.owed}"
             if peer.up and peer.restart is not None:
                 yield f"{name}: is back, and has never said End-of-RIB"
+            yield from _looped(speaker, peer, name)
             if peer.up:
                 yield from _unlike(net, address[3], peer, name)
         if any(group.lagging or group._pending or group._joining for group in groups):
             yield f"{address[3]}: a group has something left to say"
         if sum(len(group.members) for group in groups) != speaker.established:
             yield f"{address[3]}: members of groups are others than sessions"
+
+
+def _looped(speaker: Speaker, peer: Peer, name: str) -> Iterator[str]:
+    """What it holds, and has passed on itself (RFC 4271 9.1.2, RFC 4456 8)."""
+    own = speaker.config
+    for _, table in peer.adj_ribs_in():
+        for prefix, attributes in table.items():
+            if peer.config.cluster_id in attributes.cluster_list:
+                yield f"{name}: {format_prefix(prefix)} comes from its own cluster"
+            if attributes.originator_id == own.router_id:
+                yield f"{name}: {format_prefix(prefix)} is its own"
+            if any(own.local_as in segment for _, segment in attributes.as_path):
+                yield f"{name}: {format_prefix(prefix)} comes from its own AS"
 
 
 def _unlike(net: SpeakerNet, number: int, peer: Peer, name: str) -> Iterator[str]:
