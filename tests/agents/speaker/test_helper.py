@@ -58,14 +58,15 @@ def kill(net: SpeakerNet, number: int) -> None:
 
 def start_preserved(net: SpeakerNet, config: SpeakerConfig, *, preserved: bool = True) -> Speaker:
     """It comes with the F bit, and tells nothing until ``configure``."""
+    return start_offering(net, config, GracefulRestart(restarting=True, families=((4, preserved),)))
+
+
+def start_offering(net: SpeakerNet, config: SpeakerConfig, offered: GracefulRestart | None) -> Speaker:
     speaker = net.add(config, start=False)
     for peer in speaker.peers.values():
-        capabilities = attrs.evolve(
-            peer.session._config.capabilities,
-            graceful_restart=GracefulRestart(restarting=True, families=((4, preserved),)),
-        )
         opened = net.codec.decode(peer.session.wire_open)
         assert isinstance(opened, Open)
+        capabilities = attrs.evolve(opened.capabilities, graceful_restart=offered)
         peer.session.wire_open = net.codec.encode(attrs.evolve(opened, capabilities=capabilities))
     net.start(config.address)
     return speaker
@@ -101,9 +102,17 @@ def test_routes_outlive_the_connection_for_as_long_as_the_neighbour_asked_for() 
     assert shown(net) == (False, 0)
 
 
-def test_without_the_capability_nothing_outlives_it() -> None:
-    net = pair()
-    net.peer(1, 2).restart_time = None
+@pytest.mark.parametrize(
+    "offered",
+    [None, GracefulRestart(), GracefulRestart(families=((6, True),))],
+    ids=["none", "aware", "other"],
+)
+def test_without_the_capability_for_the_family_nothing_outlives_it(offered: GracefulRestart | None) -> None:
+    net = SpeakerNet()
+    net.add(config(1, 2))
+    start_offering(net, config(2, 1, blocks=(2, 3)), offered)
+    net.settle(2)
+    assert learned(net) == BOTH
     kill(net, 2)
     assert learned(net) == {}
 
