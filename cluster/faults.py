@@ -99,10 +99,7 @@ class Faults:
 
     async def stop(self, name: str) -> None:
         async with self._turn:
-            state = self._state_of(name)
-            if state is State.FROZEN:
-                await self.ask(self.hosts[name], "weather", ["thaw", [name]])
-            if state in (None, State.FROZEN):
+            if self._state_of(name) in (None, State.FROZEN):
                 await self.ask(self.hosts[name], "stop", [name])
                 self._is(name, State.STOPPED)
 

@@ -200,6 +200,7 @@ class Shard:
                 self._pods.feed_again(name)
                 return None
             case "stop", [str(name)]:
+                self._weather.thaw(name)  # with nothing in between: killed daemons have no last word
                 await self._lives.stop(name)
                 return None
             case "power_off", [str(name)]:

@@ -83,11 +83,12 @@ async def test_what_is_so_already_is_not_done_again() -> None:
     assert world.faults.to_json() == {"stopped": [], "off": ["n1"], "frozen": [], "cut": []}
 
 
-async def test_who_is_frozen_and_stopped_is_thawed_first_or_it_would_never_end() -> None:
+async def test_who_is_frozen_and_stopped_does_not_run_in_between() -> None:
     world = World()
     await world.faults.freeze("n1")
     await world.faults.stop("n1")
-    assert world.take()[1:] == [(1, "weather", ["thaw", ["n1"]]), (1, "stop", ["n1"])]
+    assert world.take()[1:] == [(1, "stop", ["n1"])]
+    assert world.faults.names_of(State.STOPPED) == ["n1"]
 
 
 async def test_a_cut_has_no_direction() -> None:
