@@ -25,6 +25,7 @@ import trio
 from agents.dataplane.fib import FibRoute, Routes
 from cluster.datastore.memory import MemoryStore
 from cluster.faults import Faults, State
+from cluster.hosting import KINDS as HOSTED
 from cluster.oracle.tables import unspell
 from protocol.prefix import Prefix
 from protocol.sync.errors import Conflict, NotFound
@@ -150,7 +151,8 @@ class LossWatch:
             if rows is None:
                 self._off[name] = None
                 account.set_power(now, name, False)
-            elif name in self._off:
+            # Who was deleted has no table any more, and lacks no power.
+            if name in self._off and (rows is not None or not self._is_member(name)):
                 del self._off[name]
                 account.set_power(now, name, True)
             if rows:
@@ -163,6 +165,9 @@ class LossWatch:
             for name in nodes:
                 self.account.set_power(self.now(), name, False)
             self.account.gone(shard)
+
+    def _is_member(self, name: str) -> bool:
+        return any(self._store.find((kind, "", name)) is not None for kind in HOSTED)
 
     def _fact_time(self) -> float:
         return self._start if self._beginning else self.now()

@@ -118,6 +118,20 @@ async def test_power_links_and_shards() -> None:
     assert (report.total, report.off) == (4.0, 10.0)
 
 
+async def test_a_node_that_is_deleted_is_not_one_without_power() -> None:
+    world = World()
+    await world.losses.begin()
+    world.feeds[2].gone("n2")
+    world.now += 3
+    await world.losses.report()
+    world.store.delete("Node", "n2")
+    for number in (1, 2):
+        world.feeds[number].gone(f"n{number}")  # evicted; n1 has a Node, and so it is the machine that went
+    world.now += 4
+    report = await world.losses.report()
+    assert report.powerless == {"n1": ((3.0, 7.0),), "n2": ((0.0, 3.0),)}
+
+
 async def test_one_count_at_a_time_and_nothing_is_left_of_it() -> None:
     world = World()
     with pytest.raises(NotFound):
