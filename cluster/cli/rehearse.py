@@ -8,6 +8,7 @@ such a cluster; 128 plus the signal's number when one came first.
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -255,8 +256,9 @@ class Watch:
             self._shown = 0
 
     def _show(self) -> None:
-        line = f"{self.name}: {self.where()}"[:100]
+        line = f"{self.name}: {self.where()}"
         if self._terminal:
+            line = line[: shutil.get_terminal_size().columns - 1]  # or it wraps, and cannot be written over
             click.echo(f"\r{line:<{self._shown}}", nl=False, err=True)
             self._shown = len(line)
         else:

@@ -45,7 +45,7 @@ class Search(Generic[E]):
     ``clock`` gives seconds, of any clock; ``shrinking`` is how many of them a finding may be made smaller for.
     """
 
-    examples: st.SearchStrategy[E]
+    examples: st.SearchStrategy[E] = attrs.field(repr=False)  # hypothesis prints who asks, and a base is long
     kinds: Callable[[E], Sequence[str]]
     seed: int
     clock: Callable[[], float] = lambda: 0.0

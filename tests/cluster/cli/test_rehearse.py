@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster.cli import main
+from cluster.cli.rehearse import Watch
 from cluster.cli.rehearse_output import moment
 from tests.conftest import Golden
 
@@ -161,6 +162,24 @@ def test_ctrl_c(files: Path) -> None:
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1].startswith("tortie: long: interrupted at ")
+
+
+def test_progress_fits_into_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    watch = Watch()
+    monkeypatch.setattr(watch, "_interval", 0.0)
+    watch.name = "some"
+    watch.step("step 1 of 2: all that is done in the first of its steps")
+    watch.tick(1.0)
+    assert capsys.readouterr().err == ""  # so soon nobody asks
+    monkeypatch.setattr(watch, "_next", 0.0)
+    watch.tick(2.0)
+    assert capsys.readouterr().err == "\rsome: 0:02.0, step 1 of 2: al"
+    watch.clear()
+    assert capsys.readouterr().err == "\r" + " " * 29 + "\r"
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,14 @@ def test_the_clock_ends_it() -> None:
     one = Search(examples=st.integers(), kinds=lambda _: [], seed=1, clock=lambda: next(ticks))
     assert one.next(until=50.0) is None
     assert one.tried <= 50
+
+
+def test_what_is_drawn_from_may_be_long() -> None:
+    """Hypothesis would warn that it is to be printed, and tests make an error of that."""
+
+    @st.composite
+    def drawn(draw: st.DrawFn, base: str) -> Numbers:
+        return draw(search().examples)
+
+    one = Search(examples=drawn("x" * 60_000), kinds=lambda _: [], seed=1)
+    assert one.next(most=1) is None
