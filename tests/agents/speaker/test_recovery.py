@@ -224,7 +224,7 @@ def test_a_neighbour_that_is_configured_meanwhile_hears_of_no_restart() -> None:
     kill(net, 3)
     two = restart(net, config(2, 1, 3))
     net.settle(2, within=30)
-    net.add(config(4, 2))
+    net.add(attrs.evolve(config(4, 2), peers=(peer_config(4, 2, passive=True),)))
     net.configure(config(2, 1, 3, 4))
     net.settle(4, within=30)
     assert two.recovery is not None
