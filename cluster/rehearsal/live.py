@@ -196,9 +196,10 @@ class Live:
         with trio.move_on_after(within):
             while not self._is_settled():  # noqa: ASYNC110  # reports have no event of their own
                 await trio.sleep(LOOK)
-            await self._catch_up()
-            return self._settled()
+        settled = self._is_settled()
         await self._catch_up()
+        if settled:
+            return self._settled()
         verdict = self.coordinator.jury.verdict
         differences = [str(each) for each in verdict.differences]
         more = verdict.missing + verdict.extra - len(differences)

@@ -146,11 +146,14 @@ class _Player:
             await self._sleep_until(max(self.last, self.judge.start) + step.after)
         began = self.stage.now()
         self.judge.done = began
-        for condition in step.when:
-            why = await self.judge.comes_true(condition, max(0.0, began + step.within - self.stage.now()))
-            if why:
-                return f"{words(condition)}: {why}" if len(step.when) > 1 else why
-        return ""
+        while True:
+            for condition in step.when:
+                why = await self.judge.comes_true(condition, max(0.0, began + step.within - self.stage.now()))
+                if why:
+                    return f"{words(condition)}: {why}" if len(step.when) > 1 else why
+            # While one was waited for another may have come to an end.
+            if len(step.when) < 2 or not any([await self.judge.comes_true(each, 0.0) for each in step.when]):
+                return ""
 
     async def _sleep_until(self, moment: float) -> None:
         left = moment - self.stage.now()

@@ -93,6 +93,16 @@ def test_a_step_waits_for_what_it_is_told_to() -> None:
     assert 0 < back.began - noticed.began < 30
 
 
+def test_what_a_step_waits_for_is_all_so_at_once() -> None:
+    up = model.WhenSession("node-001", "node-002")
+    step = played(
+        doing(model.PowerOff(("node-002",))),
+        Step(when=(up, model.WhenSession("node-001", "node-002", negated=True)), within=300.0),
+    ).steps[-1]
+    assert step.began == 300
+    assert "session node-001 node-002 is Established: " in step.trouble[0]
+
+
 def test_after_a_step_that_waits_in_vain_nothing_is_done() -> None:
     report = played(
         Step(
