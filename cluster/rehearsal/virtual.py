@@ -116,6 +116,9 @@ class Virtual:
         )
         self._lives = Lives(self.host, nursery, self._witness.boots)
         self._oracle = Oracle(env)
+        self._asked: tuple[int, set[str], list[tuple[str, str]]] | None = None
+        self._expected: Expected | None = None
+        """What it said to that."""
         self._nursery = nursery
         self._tcp = tcp
         self._began: float | None = None
@@ -361,7 +364,11 @@ class Virtual:
 
     def expected(self) -> Expected:
         down = {*self.members()} - self.host.nodes.keys() | self.ill.keys() | self.weather.frozen.keys()
-        return self._oracle.expect(snapshot(self.store.list), down=down, cut=[*self.weather.cuts])
+        asked = self.store.revision, down, [*self.weather.cuts]
+        if self._expected is None or asked != self._asked:
+            self._asked = asked
+            self._expected = self._oracle.expect(snapshot(self.store.list), down=down, cut=asked[2])
+        return self._expected
 
     def differences(self) -> list[str]:
         """What is not as the datastore asks for, in words; empty when every FIB is exact."""
