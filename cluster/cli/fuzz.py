@@ -109,16 +109,14 @@ def _fuzz(options: dict[str, Any]) -> int:
 def _base(source: str) -> Scenario | None:
     """None when something is wrong with it, which is said."""
     from cluster.scenario.model import Cluster, Scenario
-    from cluster.scenario.read import KIND, read
+    from cluster.scenario.read import may_be_scenario, read
     from cluster.scenario.world import world_of
     from cluster.spec import SpecError
     from protocol.v3.loader import ManifestError, load
 
     try:
         path = Path(source)
-        if path.is_file() and any(
-            line.split() == ["kind:", KIND] for line in path.read_text(errors="replace").splitlines()
-        ):
+        if path.is_file() and may_be_scenario(path):
             return read(source).scenario
         scenario = Scenario(name="base", cluster=Cluster(resources=load([source]).resources))
         world_of(scenario)

@@ -1,6 +1,7 @@
 """Scenario files to ``Scenario`` values, and every error at once with its place.
 
-Owns ``read`` (a file), ``parse`` (a text), ``find`` (which files of a directory are scenarios) and ``Read``.
+Owns ``read`` (a file), ``parse`` (a text), ``find`` (which files of a directory are scenarios; ``may_be_scenario`` asks one) and
+``Read``.
 
 Flow: text -> documents (``yamltree``) -> the Scenario to a form (``form``), the others and ``spec.cluster.manifests`` to resources
 (``loader``) -> the world, as ``up`` builds it -> what the steps apply and delete -> names that nobody has. Every stage goes on
@@ -79,13 +80,14 @@ def find(source: str) -> list[str]:
     if not path.is_dir():
         return [source]
     files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-    found = [str(file) for file in files if _may_be_scenario(file)]
+    found = [str(file) for file in files if may_be_scenario(file)]
     if not found:
         raise ManifestError([_problem(source, 0, f"no file with a {KIND} in this directory")])
     return found
 
 
-def _may_be_scenario(file: Path) -> bool:
+def may_be_scenario(file: Path) -> bool:
+    """Whether it has one, or cannot be read, so that it is for ``read`` to say why."""
     text = read_text(file)
     if isinstance(text, Problem):
         return True

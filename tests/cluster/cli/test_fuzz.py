@@ -94,7 +94,9 @@ def problems(words: Sequence[str], text: str) -> None:
 
 def test_a_base_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
-    path.write_text(BASE.replace("nodes: 3", "nodes: many"))
+    path.write_text(
+        BASE.replace("nodes: 3", "nodes: many").replace("kind: Scenario", 'kind: "Scenario"  # a cluster')
+    )
     code, _, err = run("-f", str(path))
     assert code == 2
     problems(["wrong.yaml:5", "spec.cluster.nodes"], err)
