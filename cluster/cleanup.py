@@ -8,8 +8,8 @@ Owns ``Cleanup.delete``, which ends with the deletion of the resource itself:
                  ``node: NAME``, its BGPConfiguration and FelixConfiguration ``node.NAME``
     Namespace    everything in it, and the addresses of its WorkloadEndpoints (Kubernetes' part, not Calico's)
 
-A Node that is deleted runs until it has been evicted, and may have taken an address meanwhile: ``Cleanup.sweep`` is for whoever
-evicts, and does what kube-controllers' garbage collector would.
+A Node that is deleted runs until it has been evicted, and may have taken an address meanwhile: ``Cleanup.sweep`` is for
+whoever evicts, and does what kube-controllers' garbage collector would.
 
 Nothing here is one transaction, so each step may be the last: whoever deletes again goes on where it ended. IPAM's
 data is changed by IPAM's own code, with compare-and-swap, beside nodes that assign and release meanwhile.

@@ -14,11 +14,11 @@ revision, and the sessions are all up or nothing moves any more (a table can be 
 reflectors is heard). Attending does not end there: whatever changes later is judged again.
 
 A shard that dies takes its nodes down, nothing else; a node may be down because it cannot listen, or because somebody
-wanted it so (``faults``). The oracle is told which nodes are down and who is cut off from whom, and the rest converges to what
-is left. Nodes and routers that come and go later are ``hosting``'s.
+wanted it so (``faults``). The oracle is told which nodes are down and who is cut off from whom, and the rest converges
+to what is left. Nodes and routers that come and go later are ``hosting``'s.
 
-Left out: the processes themselves (``processes``), what is printed (``cli.up``), the words of ``status`` (``overview``), HTTP
-(``api``).
+Left out: the processes themselves (``processes``), what is printed (``cli.up``), the words of ``status``
+(``overview``), HTTP (``api``).
 """
 
 from __future__ import annotations

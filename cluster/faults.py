@@ -1,17 +1,18 @@
 """What is wrong with a running cluster because somebody wanted it so.
 
-Owns ``Faults``: who is stopped, frozen or without power, which pairs are cut, and the order in which the shards are told.
-``cluster.rehearsal.stage`` says what each of them is in life.
+Owns ``Faults``: who is stopped, frozen or without power, which pairs are cut, and the order in which the shards are
+told. ``cluster.rehearsal.stage`` says what each of them is in life.
 
     stop, freeze, thaw     the node's shard
     power_off              all shards first, whose nodes hear nothing from it any more; then its own, where it ends
     start                  after a power cut all shards first, who hear it again; then its own
     cut, heal              all shards
 
-One after the other, and whole: a fault is in force when the call returns. A node that is deleted takes its faults along.
-What a shard that died has taken down is no fault of this kind, and cannot be started again.
+One after the other, and whole: a fault is in force when the call returns. A node that is deleted takes its faults
+along. What a shard that died has taken down is no fault of this kind, and cannot be started again.
 
-Left out: what a shard does (``cluster.lives``, ``cluster.rehearsal.weather``), what the oracle makes of it (``coordinator``).
+Left out: what a shard does (``cluster.lives``, ``cluster.rehearsal.weather``), what the oracle makes of it
+(``coordinator``).
 """
 
 from __future__ import annotations

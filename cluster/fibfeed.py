@@ -7,8 +7,8 @@ processes of a computer share). Who begins to listen gets every table whole, as 
 
 Until somebody asks no Fib has a watcher, and nothing is paid.
 
-A change is plain values: ``[time, node, [[route, [prefix, …]], …]]``. The route is None where there is none any more, and
-None instead of the list says that the table itself is gone: the machine has no power.
+A change is plain values: ``[time, node, [[route, [prefix, …]], …]]``. The route is None where there is none any more,
+and None instead of the list says that the table itself is gone: the machine has no power.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Owns ``Hosting``: the shard of every node and router, the endpoints of their add
                                                       ├─ a new name ────► the shard with the fewest "host", pods
                                                       └─ gone ──────────► its shard "evict"
 
-What a node does with a new address is the node's own business; here it only gets an endpoint, of which all are told before
-anybody is started. What the coordinator hosts from the start has all that already.
+What a node does with a new address is the node's own business; here it only gets an endpoint, of which all are told
+before anybody is started. What the coordinator hosts from the start has all that already.
 
 Left out: starting the first nodes, and what the death of a shard means (``coordinator``).
 """

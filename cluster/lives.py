@@ -35,7 +35,9 @@ class _Life:
 
 
 class Lives:
-    """``host.nodes`` has those whose daemons run. ``fib_made`` is told of every kernel that boots, before the node does."""
+    """``host.nodes`` has those whose daemons run. ``fib_made`` is told of every kernel that boots, before the node
+    does.
+    """
 
     def __init__(
         self, host: Host, nursery: trio.Nursery, fib_made: Callable[[str, Fib], None] = lambda name, fib: None
@@ -48,8 +50,8 @@ class Lives:
         self._lives: dict[str, _Life] = {}
 
     async def start(self, name: str, *, bgp: bool, joins: bool = True) -> None:
-        """Returns when it listens, or cannot. Harmless for one that runs. ``bgp``: dial and accept at once; and it ``joins`` others that
-        run, unless the whole cluster is just coming up.
+        """Returns when it listens, or cannot. Harmless for one that runs. ``bgp``: dial and accept at once; and it
+        ``joins`` others that run, unless the whole cluster is just coming up.
         """
         if name in self._lives:
             return
@@ -84,8 +86,8 @@ class Lives:
         self.stopped.pop(name, None)
 
     async def remove(self, name: str) -> None:
-        """Its resource is gone: its BIRDs have no configuration any more, tell their neighbours, and end by themselves. Of one that
-        merely vanished a neighbour which is no node of Calico's would keep the routes.
+        """Its resource is gone: its BIRDs have no configuration any more, tell their neighbours, and end by themselves.
+        Of one that merely vanished a neighbour which is no node of Calico's would keep the routes.
         """
         node = self._host.nodes.get(name)
         if node is not None:

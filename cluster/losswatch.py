@@ -6,8 +6,8 @@ Owns ``LossWatch``, which asks the shards for the changes of their tables and te
     shard k ── and the time up to which ─────┼─► LateAccount: facts wait until no older one can come
     datastore, faults ── at once ────────────┘
 
-All processes have the same clock, time.monotonic. What the tables are at the beginning counts from the beginning, whenever it
-arrives. Nothing is paid while nobody counts.
+All processes have the same clock, time.monotonic. What the tables are at the beginning counts from the beginning,
+whenever it arrives. Nothing is paid while nobody counts.
 
 Who counts for somebody that may be gone without a word (``lease``) stops when nobody has asked for so long.
 
@@ -75,7 +75,8 @@ class LossWatch:
         return self._clock() - self._origin
 
     async def begin(self, *, origin: float | None = None, lease: float = float("inf")) -> LateAccount:
-        """Count from now on. ``origin``: when the account's seconds begin, in the clock's; now, when it does not matter.
+        """Count from now on. ``origin``: when the account's seconds begin, in the clock's; now, when it does not
+        matter.
 
         Raises Conflict when somebody else counts.
         """

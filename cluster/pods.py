@@ -1,7 +1,7 @@
 """The pods of one process's nodes: asked for, and asked for again, as kubelets would.
 
-Owns ``Pods``: who has no address, and why. A pod that gets none is a note of its node, and is asked for again when what IPAM goes
-by is different, and when its node boots.
+Owns ``Pods``: who has no address, and why. A pod that gets none is a note of its node, and is asked for again when what
+IPAM goes by is different, and when its node boots.
 
 Left out: names of pods (``workloads``), how an address is found (``agents.ipam``).
 """

@@ -15,8 +15,8 @@ coordinator asks about them.
       then: report "progress" whenever the counts have changed; "judge" when asked.
 
 Nodes come and go later: "endpoints" brings the addresses of whoever is new, here or elsewhere, "host" starts a node and
-"evict" ends one. A node that cannot listen is down and tries again; the coordinator hears of both ("health"). A pod that
-gets no address is asked for again when what IPAM goes by is different, as kubelet would; until then it is a note.
+"evict" ends one. A node that cannot listen is down and tries again; the coordinator hears of both ("health"). A pod
+that gets no address is asked for again when what IPAM goes by is different, as kubelet would; until then it is a note.
 
 The end of the stream ends the shard. An error in a node that is nobody's fault but ours ends it too: the
 coordinator reports a shard that died with what it hosted.

@@ -1,16 +1,16 @@
 """Whether IPAM's records are sound: no address given twice, nothing leaked, everything told alike wherever it is told.
 
-Owns ``bookkeeping``, which holds blocks, handles and affinities against each other, and ``unsound``, which also holds them
-against what they are for: endpoints of pods, tunnels, Nodes. Both are asked of a datastore at rest: whoever is in the
-middle of something has written half of it.
+Owns ``bookkeeping``, which holds blocks, handles and affinities against each other, and ``unsound``, which also holds
+them against what they are for: endpoints of pods, tunnels, Nodes. Both are asked of a datastore at rest: whoever is in
+the middle of something has written half of it.
 
     an address     is one endpoint's, and that one's by the block that it is in
     a block        is what ``agents.ipam.blocks`` guarantees; it is a node's by its affinity, or nobody's and in use
     a handle       counts what the blocks have by its name, and somebody has it: a pod, or a tunnel of a Node
 
 A node that died in the middle of an assignment leaves what it had written, as in life, for a garbage collector:
-``interrupted`` are those, and what is theirs is no finding. Endpoints that were written by hand, without IPAM, are none of its
-business, whatever addresses they have.
+``interrupted`` are those, and what is theirs is no finding. Endpoints that were written by hand, without IPAM, are none
+of its business, whatever addresses they have.
 
 Follows calicoctl's ``ipam check``.
 """

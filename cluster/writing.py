@@ -1,11 +1,11 @@
 """Create, replace, apply, patch and delete: what may be written, in one breath with writing it.
 
-Owns ``Writing``, the one way to change a cluster's resources: the document is admitted (``cluster.admission``) against what is
-there now, and the store's compare-and-swap has the last word. Nothing comes between. What has not changed is not written:
-no new revision, nobody is told. A delete ends when its consequences (``cluster.cleanup``) are written.
+Owns ``Writing``, the one way to change a cluster's resources: the document is admitted (``cluster.admission``) against
+what is there now, and the store's compare-and-swap has the last word. Nothing comes between. What has not changed is
+not written: no new revision, nobody is told. A delete ends when its consequences (``cluster.cleanup``) are written.
 
-A replace that names a ``resourceVersion`` (or a uid) means that one; else what is there. What only a server writes (uid,
-creationTimestamp) is taken from what is there.
+A replace that names a ``resourceVersion`` (or a uid) means that one; else what is there. What only a server writes
+(uid, creationTimestamp) is taken from what is there.
 
 Left out: requests and answers (``cluster.api.writes``).
 """

@@ -1,7 +1,8 @@
-"""A neighbour restarts: its routes are kept meanwhile, and found out when they are stale (RFC 4724 4.2, the receiving speaker).
+"""A neighbour restarts: its routes are kept meanwhile, and found out when they are stale (RFC 4724 4.2, the receiving
+speaker).
 
-Owns ``Helper``: which neighbours of a speaker are restarting, which of what they told is not confirmed yet, and until when
-that is believed.
+Owns ``Helper``: which neighbours of a speaker are restarting, which of what they told is not confirmed yet, and until
+when that is believed.
 
     lost        the connection went without a word: all that the neighbour told is stale, and stays in use
     came_up     it is back: with its forwarding state preserved it may tell anew what it has; else what is stale goes at once
@@ -10,8 +11,9 @@ that is believed.
     given_up    its session ended with a word, by an error or by an operator: nothing is kept
     expire      the restart time that it had asked for is over
 
-A second loss before End-of-RIB takes what was stale then, and makes stale what was told since. All as BIRD 1.6 does, where no
-chance shortens this timer, as it does BGP's others. But a neighbour that comes back under another identifier is somebody else.
+A second loss before End-of-RIB takes what was stale then, and makes stale what was told since. All as BIRD 1.6 does,
+where no chance shortens this timer, as it does BGP's others. But a neighbour that comes back under another identifier
+is somebody else.
 
 Left out: the other side, which is ``recovery``; keeping routes for longer (RFC 9494), which Calico's BIRD does not do.
 """

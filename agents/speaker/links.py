@@ -6,12 +6,14 @@ same node runs on either. A ``Link`` is one connection; ``session`` is the speak
 A wait ends with a batch of ``LinkEvent`` pairs: the link, and either the bytes that came or what happened to it. Within
 a batch the events of one link are in order.
 
-A session may ask for more than a connection: TCP MD5 signatures (RFC 2385) and a TTL that shows how near the neighbour is
-(RFC 5082). Both must hold from the first packet on, so a node says beforehand what it expects of whom (``LinkOptions``). Who
-does not meet it meets silence, as in life: packets without the right signature or TTL are dropped by the kernel.
+A session may ask for more than a connection: TCP MD5 signatures (RFC 2385) and a TTL that shows how near the neighbour
+is (RFC 5082). Both must hold from the first packet on, so a node says beforehand what it expects of whom
+(``LinkOptions``). Who does not meet it meets silence, as in life: packets without the right signature or TTL are
+dropped by the kernel.
 
-A network that vouches for a link promises that nothing is lost on it and nobody at its ends stands still; it takes that back
-(``DOUBTED``) before it is not so any more. In memory a session with such a link needs no keepalives; TCP vouches for nothing.
+A network that vouches for a link promises that nothing is lost on it and nobody at its ends stands still; it takes that
+back (``DOUBTED``) before it is not so any more. In memory a session with such a link needs no keepalives; TCP vouches
+for nothing.
 
 Back-pressure: ``Link.queued`` is what the network has not taken yet. A sender that looks at it and stops above
 ``HIGH_WATER`` is told ``DRAINED`` when it may go on; nothing is ever dropped.

@@ -1,16 +1,16 @@
 """The network in memory: the twin of ``tcp``.
 
-Owns ``MemoryNetwork`` and the ``Links`` of its nodes. Connections behave as TCP's do: bytes arrive in order, cut anywhere;
-a node that goes away resets its connections. Everything that happens is decided by the seeded random numbers given, on trio's
-clock, so under a MockClock a hold time of 90 s costs nothing and the same seed gives the same run.
+Owns ``MemoryNetwork`` and the ``Links`` of its nodes. Connections behave as TCP's do: bytes arrive in order, cut
+anywhere; a node that goes away resets its connections. Everything that happens is decided by the seeded random numbers
+given, on trio's clock, so under a MockClock a hold time of 90 s costs nothing and the same seed gives the same run.
 
-Signatures and TTLs (``LinkOptions``) are as the kernel's: a dial with the wrong password is never answered, and what is sent
-with less than the TTL that the other end asks for does not arrive. The way between two nodes costs no TTL.
+Signatures and TTLs (``LinkOptions``) are as the kernel's: a dial with the wrong password is never answered, and what is
+sent with less than the TTL that the other end asks for does not arrive. The way between two nodes costs no TTL.
 
 Delays are one way, a link; bytes above ``capacity`` count as ``queued`` for their sender, as a full socket buffer does.
 
-Left out: links that are cut and machines that fall silent (``cluster.rehearsal.weather``); loss and reordering, which TCP hides;
-a limit of dials.
+Left out: links that are cut and machines that fall silent (``cluster.rehearsal.weather``); loss and reordering, which
+TCP hides; a limit of dials.
 """
 
 from __future__ import annotations

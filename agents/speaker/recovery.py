@@ -7,10 +7,10 @@ Owns ``Recovery``, which says how long it lasts and who waits for its end. While
 - every OPEN says that this speaker has restarted and that its forwarding state is preserved (the R and F bits);
 - a neighbour that is up, and does not recover itself, is told nothing (``Exports.hold``).
 
-Each neighbour holds a lock, and gives it up when it has told everything (End-of-RIB), when it recovers itself, when it knows
-nothing of graceful restarts, or when its session ends with a word. The last lock ends the recovery, and so does ``wait``: a
-neighbour that does not come holds everybody up for 240 s, as in life. Then the kernel gets what is right, and the neighbours
-all that there is.
+Each neighbour holds a lock, and gives it up when it has told everything (End-of-RIB), when it recovers itself, when it
+knows nothing of graceful restarts, or when its session ends with a word. The last lock ends the recovery, and so does
+``wait``: a neighbour that does not come holds everybody up for 240 s, as in life. Then the kernel gets what is right,
+and the neighbours all that there is.
 
 Left out: what the neighbours do meanwhile (``helper``).
 """

@@ -6,8 +6,8 @@ GET       /tortie/v1/loss    what was lost until now, as JSON (``cluster.loss.re
 DELETE    /tortie/v1/loss    the same, and count no more
 ========  =================  =========================================================================================
 
-With ``?limit=N`` a report has no more than N pairs, the worst ones. A count that nobody asks about for LEASE seconds ends by
-itself: whoever began it is gone.
+With ``?limit=N`` a report has no more than N pairs, the worst ones. A count that nobody asks about for LEASE seconds
+ends by itself: whoever began it is gone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``apply``, ``create`` and ``replace``: manifests into a running cluster.
 
-The manifests are read and checked here, by the loader that ``up`` uses: what is wrong with them is said line by line, and
-then nothing is sent. What only the cluster can know (a pool that overlaps another, a filter that is not there) it says
-of each resource, and the others are written all the same. calicoctl's words, exit codes and order.
+The manifests are read and checked here, by the loader that ``up`` uses: what is wrong with them is said line by line,
+and then nothing is sent. What only the cluster can know (a pool that overlaps another, a filter that is not there) it
+says of each resource, and the others are written all the same. calicoctl's words, exit codes and order.
 
 ``apply --plan`` tries it on a copy of the cluster first (``cli.plan``).
 """

@@ -1,7 +1,7 @@
 """A thin client of a running cluster's API: find it, ask it, say in one line what went wrong.
 
-``ask`` is one question; ``Session`` is a connection for many, as the commands about resources need it: a document out, a
-document in, and a refusal with its reason.
+``ask`` is one question; ``Session`` is a connection for many, as the commands about resources need it: a document out,
+a document in, and a refusal with its reason.
 
 Imports http.client and nothing heavier; a command that asks and prints starts in well under 100 ms.
 """
@@ -66,7 +66,9 @@ def output_option(command: _Function) -> _Function:
 
 
 def find(name: str, *, starting: bool = False) -> Endpoint:
-    """The running cluster of that name; with ``starting`` also one that has no URL yet. Raises Refused, or UsageError for what cannot be a name."""
+    """The running cluster of that name; with ``starting`` also one that has no URL yet. Raises Refused, or UsageError
+    for what cannot be a name.
+    """
     try:
         return rundir.find(rundir.run_directory(os.environ), name, starting=starting)
     except rundir.BadName as error:

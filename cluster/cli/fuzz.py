@@ -1,7 +1,7 @@
 """``fuzz``: look for a scenario in which something goes wrong, and make it small.
 
-Exit codes: 0 nothing was found; 1 something was; 2 a file that is none, or an option that cannot be; 128 plus the signal's number
-when one came first.
+Exit codes: 0 nothing was found; 1 something was; 2 a file that is none, or an option that cannot be; 128 plus the
+signal's number when one came first.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ SHOWN = 5
 def fuzz(**options: Any) -> None:
     """Look for trouble: draw clusters, changes and faults, rehearse them, and check what must be so of any cluster.
 
-    What is found is made as small as it can be and written as a scenario file, which `rehearse` plays again. Each kind of finding
-    is told once. Routes that a configuration makes chase each other for ever are told, and are no finding.
+    What is found is made as small as it can be and written as a scenario file, which `rehearse` plays again. Each kind
+    of finding is told once. Routes that a configuration makes chase each other for ever are told, and are no finding.
 
     \b
     Examples:

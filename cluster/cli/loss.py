@@ -1,6 +1,7 @@
 """``loss``: count what is lost in a running cluster, from now until Ctrl-C or for a time.
 
-A thin client: it begins the count, asks how far it is once a second, which also says that somebody is still there, and ends it.
+A thin client: it begins the count, asks how far it is once a second, which also says that somebody is still there, and
+ends it.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def _seconds(context: click.Context, parameter: click.Parameter, text: str | Non
 @client.name_option
 @client.output_option
 def loss(duration: float | None, plot: str | None, name: str, output: str) -> None:
-    """Count what is lost from now until Ctrl-C: for each ordered pair of nodes the time in which a packet from one would
-    not have reached a pod of the other.
+    """Count what is lost from now until Ctrl-C: for each ordered pair of nodes the time in which a packet from one
+    would not have reached a pod of the other.
 
     \b
     Examples:

@@ -10,7 +10,9 @@ import click
 
 
 class Target(click.Path):
-    """Where a file can be written, or a directory be made (``directory=True``, with those above it). Exit code 2 where not."""
+    """Where a file can be written, or a directory be made (``directory=True``, with those above it). Exit code 2 where
+    not.
+    """
 
     def __init__(self, *, directory: bool = False, path_type: type[Any] = str) -> None:
         super().__init__(dir_okay=directory, file_okay=not directory, writable=True, path_type=path_type)

@@ -3,11 +3,11 @@
     a running cluster | manifests | a plan's directory ─► State ─┐
     -f, read as `apply` reads it ─► Change ──────────────────────┴─► the copy ─► Plan ─► text | JSON | --to DIR
 
-Owns the options and the exit codes, and ``planned``, which ``apply --plan`` asks too. The running cluster is only read, with
-one request; the copy lives in this process.
+Owns the options and the exit codes, and ``planned``, which ``apply --plan`` asks too. The running cluster is only read,
+with one request; the copy lives in this process.
 
-Exit codes: 0 no pair of nodes loses traffic; 1 some do, or the cluster does not converge; 2 nothing was tried: bad usage, bad
-input, no such cluster, or a change that it would refuse.
+Exit codes: 0 no pair of nodes loses traffic; 1 some do, or the cluster does not converge; 2 nothing was tried: bad
+usage, bad input, no such cluster, or a change that it would refuse.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def plan(
 ) -> None:
     """Try a change on a copy of the cluster, and tell what it would do.
 
-    The copy has all documents of the running cluster, IPAM's included, and the faults that it is under. It converges, the change
-    is applied, and what is different is told: sessions that go, come or start again, routes, pairs of nodes that lose
-    traffic and for how long, addresses, warnings. The cluster itself is only read.
+    The copy has all documents of the running cluster, IPAM's included, and the faults that it is under. It converges,
+    the change is applied, and what is different is told: sessions that go, come or start again, routes, pairs of nodes
+    that lose traffic and for how long, addresses, warnings. The cluster itself is only read.
 
     \b
     Examples:

@@ -1,8 +1,8 @@
 """``rehearse``: play scenarios, and say whether it went as they expect.
 
-All files are read before anything is started. A cluster that cannot be started, or on the real clock loses a shard, hinders no
-other, and is told in every output. Exit codes: 0 everything as expected; 1 something was not; 2 a file that is no scenario, or
-such a cluster; 128 plus the signal's number when one came first.
+All files are read before anything is started. A cluster that cannot be started, or on the real clock loses a shard,
+hinders no other, and is told in every output. Exit codes: 0 everything as expected; 1 something was not; 2 a file that
+is no scenario, or such a cluster; 128 plus the signal's number when one came first.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ PORT = 1795
 def rehearse(sources: tuple[str, ...], **options: Any) -> None:
     """Play scenarios: a cluster, what is done to it, what is expected of it.
 
-    In virtual time an hour takes seconds, and the same seed is the same run, line by line; with real sockets (--tcp, --real) the
-    kernel has a say. Of a directory all files that have a Scenario are played, one after the other.
+    In virtual time an hour takes seconds, and the same seed is the same run, line by line; with real sockets (--tcp,
+    --real) the kernel has a say. Of a directory all files that have a Scenario are played, one after the other.
 
     \b
     Examples:
@@ -223,8 +223,8 @@ class _Events:
 
 
 class Watch:
-    """What is shown on standard error while it lasts: one line that changes on a terminal, one a second elsewhere, none of what is
-    over sooner.
+    """What is shown on standard error while it lasts: one line that changes on a terminal, one a second elsewhere, none
+    of what is over sooner.
     """
 
     def __init__(self) -> None:

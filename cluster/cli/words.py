@@ -113,8 +113,8 @@ def tell_deleted(outcome: Outcome) -> None:
 
 
 def unwritten(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What to raise instead of a group: of one that is about writing alone (a full disk, a closed pipe) the first error, which can
-    be said in a line; any other as it is.
+    """What to raise instead of a group: of one that is about writing alone (a full disk, a closed pipe) the first
+    error, which can be said in a line; any other as it is.
     """
     errors, others = group.split(OSError)
     if errors is None or others is not None:

@@ -12,8 +12,8 @@ Owns ``Checks``, which looks at a ``Virtual`` when a scenario has been played, a
     loop        no packet goes round between living nodes; where nothing but Calico's defaults is configured none is lost
     notification  no session ended for a reason that nothing gave
 
-A prefix that has no stable state, or several, by the oracle (``unsettled``), is the configuration's fault: such a cycle is
-told (``Outcome.cycles``) and is no finding.
+A prefix that has no stable state, or several, by the oracle (``unsettled``), is the configuration's fault: such a cycle
+is told (``Outcome.cycles``) and is no finding.
 
 Of every WEIGHEDth scenario, by its seed: whether nodes hold more and more (``growth``).
 """
@@ -191,7 +191,9 @@ class Checks:
         return (action for step in self.scenario.steps for action in step.do)
 
     def _struck(self) -> frozenset[str]:
-        """Who may have died in the middle of something. By name, as far as that can be told of a scenario; else anybody."""
+        """Who may have died in the middle of something. By name, as far as that can be told of a scenario; else
+        anybody.
+        """
         names = [name for action in self._actions() if isinstance(action, _STRIKES) for name in action.names]
         return frozenset(names)
 

@@ -1,15 +1,16 @@
 """Scenarios by chance: what hypothesis draws, and shrinks when it has found something.
 
-Owns ``scenarios`` (a cluster of 3 to 12 nodes and what happens to it) and ``happenings`` (what happens to a given cluster). What is
-drawn are ``cluster.scenario`` values, the very ones that files are read to, so that anything found is a file.
+Owns ``scenarios`` (a cluster of 3 to 12 nodes and what happens to it) and ``happenings`` (what happens to a given
+cluster). What is drawn are ``cluster.scenario`` values, the very ones that files are read to, so that anything found is
+a file.
 
     cluster    a mesh, reflectors, racks with an AS each, or everybody with everybody by BGPPeers; either family or both;
                tunnels, small pools, routers outside
     changes    of resources, as people make them, and pods that come and go
     faults     every fault that a stage knows
 
-Little is drawn of each, so that it collides, and all that is drawn may be refused: the API's admission decides as in life. What
-is simple comes first everywhere, as that is what hypothesis shrinks to.
+Little is drawn of each, so that it collides, and all that is drawn may be refused: the API's admission decides as in
+life. What is simple comes first everywhere, as that is what hypothesis shrinks to.
 
 Left out: whether anything is wrong (``checks``), when to stop (``search``).
 """

@@ -1,10 +1,10 @@
 """Whether nodes keep what they need no more: the same thing again and again, and what everybody holds after each time.
 
-Owns ``weigh`` (how many things nodes hold, in all their tables, queues and heaps) and ``growth``, which restarts one node again and
-again and lets all come to rest in between. What differs from round to round by chance (a timer that is void, and still in
-its heap; which paths have which IDs, and so how many tables there are) comes and goes; what only ever becomes more is kept for
-nothing. By chance alone ROUNDS numbers are in ascending order once in three million times; and the first that is not more
-ends it.
+Owns ``weigh`` (how many things nodes hold, in all their tables, queues and heaps) and ``growth``, which restarts one
+node again and again and lets all come to rest in between. What differs from round to round by chance (a timer that is
+void, and still in its heap; which paths have which IDs, and so how many tables there are) comes and goes; what only
+ever becomes more is kept for nothing. By chance alone ROUNDS numbers are in ascending order once in three million
+times; and the first that is not more ends it.
 
 Left out: what a process shares (resources, interned attributes, decoded frames), which is bounded elsewhere, and logs.
 """

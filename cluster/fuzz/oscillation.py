@@ -1,13 +1,14 @@
 """Routes that chase each other for ever: a state of everybody's tables that comes again and again.
 
-Owns ``Looks`` (what everybody has chosen, look by look), ``Cycle`` (what comes again, prefix by prefix) and ``watch``, which looks
-at a cluster in virtual time.
+Owns ``Looks`` (what everybody has chosen, look by look), ``Cycle`` (what comes again, prefix by prefix) and ``watch``,
+which looks at a cluster in virtual time.
 
-BGP has no memory but its tables and what is on its way. Where nobody changes anything, and all that everybody has chosen for
-a prefix comes again, and what follows is what followed the last time, and so ``TIMES`` times in a row, it will go on like that
-as long as nobody does anything: persistent oscillation (RFC 3345). Two reasons are known. MEDs are only compared among the
-routes of one neighbouring AS, so that hiding one route changes the order of the others; and filters may prefer each other's
-way in a ring. Either is the configuration's fault; that it is, the oracle has to say, which finds no stable state then.
+BGP has no memory but its tables and what is on its way. Where nobody changes anything, and all that everybody has
+chosen for a prefix comes again, and what follows is what followed the last time, and so ``TIMES`` times in a row, it
+will go on like that as long as nobody does anything: persistent oscillation (RFC 3345). Two reasons are known. MEDs are
+only compared among the routes of one neighbouring AS, so that hiding one route changes the order of the others; and
+filters may prefer each other's way in a ring. Either is the configuration's fault; that it is, the oracle has to say,
+which finds no stable state then.
 
 A cycle shorter than the time between two looks may look like another, longer one; it is a cycle all the same.
 
@@ -83,7 +84,9 @@ def chosen(path: Path) -> Choice:
 
 @attrs.define
 class Looks:
-    """Of each prefix the states that it went through since it was first looked at, as far as the longest cycle needs them."""
+    """Of each prefix the states that it went through since it was first looked at, as far as the longest cycle needs
+    them.
+    """
 
     _now: float = 0.0
     _seen: dict[Prefix, list[tuple[float, State]]] = attrs.field(factory=dict)

@@ -1,10 +1,11 @@
 """Looking for a scenario in which something is wrong, and for the smallest one like it.
 
-Owns ``Search``: rounds of drawn examples until there is one with a finding of a kind that is not known yet, or enough was
-tried. What is found is shrunk: fewer steps, fewer nodes, simpler ones, as long as a finding of that kind is left. One seed is
-one search: the same scenarios in the same order, wherever and however often, but for when the time is over.
+Owns ``Search``: rounds of drawn examples until there is one with a finding of a kind that is not known yet, or enough
+was tried. What is found is shrunk: fewer steps, fewer nodes, simpler ones, as long as a finding of that kind is left.
+One seed is one search: the same scenarios in the same order, wherever and however often, but for when the time is over.
 
-It knows nothing of clusters: what an example is, and what is wrong with it, is the caller's. Hypothesis draws and shrinks.
+It knows nothing of clusters: what an example is, and what is wrong with it, is the caller's. Hypothesis draws and
+shrinks.
 
 Left out: writing it down (``cluster.cli.fuzz``).
 """

@@ -1,7 +1,7 @@
 """One scenario tried out: played as ``rehearse`` plays it, looked at when it is over.
 
-Owns ``attempt`` and ``Outcome``. The run is byte for byte the one that ``rehearse`` makes of the same file, up to the last step;
-what ``checks`` adds comes behind.
+Owns ``attempt`` and ``Outcome``. The run is byte for byte the one that ``rehearse`` makes of the same file, up to the
+last step; what ``checks`` adds comes behind.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The loss account: for every ordered pair of nodes the time in which a packet from one would not have reached a pod of the other.
+"""The loss account: for every ordered pair of nodes the time in which a packet from one would not have reached a pod of
+the other.
 
 Owns ``Account``, which is told facts (tables, addresses, pods, power, cuts; in any order, each with its time) and
 knows at any instant which pairs are lost, by walking the tables as they are. Nothing is sampled: a state lasts until
@@ -10,7 +11,8 @@ the fact that ends it, and what happens in one instant is one change.
 
 A pair is lost while any pod of the destination, of any family, is not reached; with ECMP, while any branch fails. While
 an end has no power it is off, and not lost; while nothing has arrived yet it is new (``report``). What is there in the
-first instant, ``start``, counts as old; where something else may happen in that instant, ``begin`` says when all was told.
+first instant, ``start``, counts as old; where something else may happen in that instant, ``begin`` says when all was
+told.
 
 A change costs what hangs on it: the classes of pods that its prefix holds, and in each of them the nodes whose packets
 pass that way.
@@ -33,7 +35,8 @@ from protocol.prefix import Address, Prefix
 
 
 class Account:
-    """See the module. ``now`` is in seconds, of any clock; a fact that comes late counts from the latest instant that was told.
+    """See the module. ``now`` is in seconds, of any clock; a fact that comes late counts from the latest instant that
+    was told.
 
     A node has power unless it is said to have none, and an empty table until it is told of.
     """
@@ -64,8 +67,8 @@ class Account:
     # --- facts ------------------------------------------------------------------------------------------------------
 
     def set_member(self, now: float, name: str, addresses: Iterable[Address], *, source: bool = True) -> None:
-        """There is this node, and it has these addresses: its own and those of its tunnels, whatever a gateway may be. ``source``:
-        whether its own packets are counted (a router's are not).
+        """There is this node, and it has these addresses: its own and those of its tunnels, whatever a gateway may be.
+        ``source``: whether its own packets are counted (a router's are not).
         """
         number, bit = self._at(now, name)
         if not self._members & bit:

@@ -1,8 +1,8 @@
 """Which pods are alike: those of one node that no table tells apart are walked to once.
 
-Owns ``Classes``: every pod, the class that it is in, and one ``Walk`` for each class. A pod changes its class when a prefix that
-holds it is the first of its kind in any table, or the last one goes, and when its own route at home comes or goes; a
-class keeps who has ever reached its pods when they change class.
+Owns ``Classes``: every pod, the class that it is in, and one ``Walk`` for each class. A pod changes its class when a
+prefix that holds it is the first of its kind in any table, or the last one goes, and when its own route at home comes
+or goes; a class keeps who has ever reached its pods when they change class.
 
 Left out: pairs and time (``account``).
 """
@@ -80,8 +80,8 @@ class Classes:
     # --- an instant -------------------------------------------------------------------------------------------------
 
     def sort(self, hops: int, links: dict[int, int]) -> None:
-        """Find the classes as they are now, and what in them is in doubt: by tables, by nodes whose power is not what it was
-        (``hops``), by links that were cut or healed.
+        """Find the classes as they are now, and what in them is in doubt: by tables, by nodes whose power is not what
+        it was (``hops``), by links that were cut or healed.
         """
         ground = self._ground
         changed, ground.changed = ground.changed, {}

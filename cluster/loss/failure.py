@@ -1,7 +1,8 @@
 """Why a packet does not arrive: the reasons, and their words.
 
-Owns ``Reason``, ``Why`` (a failure as the walks note it, by numbers: there may be tens of thousands) and the sentences that
-people read. A failure is always that of the first gateway, in the order of their addresses, behind which something fails.
+Owns ``Reason``, ``Why`` (a failure as the walks note it, by numbers: there may be tens of thousands) and the sentences
+that people read. A failure is always that of the first gateway, in the order of their addresses, behind which something
+fails.
 
 Left out: how it is found (``walk``).
 """
@@ -26,8 +27,9 @@ class Reason(enum.Enum):
 
 
 Why = tuple[Reason, int, Prefix, Address, tuple[int, ...]]
-"""Reason; the node that has nowhere to send the packet; the prefix that it matched there, or that nobody has; the gateway, if
-there is one; and the nodes to name: whose the gateway is, all of a loop, or whose pod it was."""
+"""Reason; the node that has nowhere to send the packet; the prefix that it matched there, or that nobody has; the
+gateway, if there is one; and the nodes to name: whose the gateway is, all of a loop, or whose pod it was.
+"""
 
 
 def words(why: Why, names: Sequence[str]) -> str:
@@ -63,8 +65,8 @@ def _cause(why: Why, names: Sequence[str]) -> str:
 
 
 class Common:
-    """The causes of all failures of a report. Where a node lacks many routes that is one cause, and where many nodes lack one that
-    is one too: of each failure the one that explains more.
+    """The causes of all failures of a report. Where a node lacks many routes that is one cause, and where many nodes
+    lack one that is one too: of each failure the one that explains more.
     """
 
     def __init__(self, whys: Iterable[Why], names: Sequence[str]) -> None:

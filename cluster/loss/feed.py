@@ -1,7 +1,7 @@
 """What an account is told by the datastore: which nodes there are, their addresses, and their pods.
 
-Owns ``follow``: Nodes, Routers and WorkloadEndpoints of a store, now and as they change. Tables, power and cuts are nobody's
-resources: whoever has or makes them tells.
+Owns ``follow``: Nodes, Routers and WorkloadEndpoints of a store, now and as they change. Tables, power and cuts are
+nobody's resources: whoever has or makes them tells.
 
 An endpoint without an interface is nowhere yet, and is no pod to reach.
 """
@@ -66,7 +66,9 @@ def follow(account: Account, store: MemoryStore, clock: Clock) -> Callable[[], N
 
 
 def _node_addresses(spec: Document) -> list[Address]:
-    """Where a gateway may be this node: its own addresses, and those of its VXLAN tunnels. Over IPIP the gateway is the former."""
+    """Where a gateway may be this node: its own addresses, and those of its VXLAN tunnels. Over IPIP the gateway is the
+    former.
+    """
     bgp = spec.get("bgp") or {}
     texts = (
         bgp.get("ipv4Address"),

@@ -1,7 +1,8 @@
 """What packets walk on: the tables of all nodes, whose each address is, who has power, and which links are cut.
 
-Owns ``Ground``. Nodes are numbers, given when a name is first heard and never to another name; sets of nodes are bitmaps.
-Tables lie crosswise, by prefix and then by node, since whoever asks has a destination and wants all nodes' routes to it.
+Owns ``Ground``. Nodes are numbers, given when a name is first heard and never to another name; sets of nodes are
+bitmaps. Tables lie crosswise, by prefix and then by node, since whoever asks has a destination and wants all nodes'
+routes to it.
 
 What has changed since the last look is noted (``changed``, ``appeared``) and taken by the account.
 
@@ -103,7 +104,9 @@ class Ground:
     # --- gateways ---------------------------------------------------------------------------------------------------
 
     def ahead(self, route: FibRoute) -> Ahead:
-        """Where a route leads. Through a tunnel too: the packet goes to the gateway's node itself, over whatever is between."""
+        """Where a route leads. Through a tunnel too: the packet goes to the gateway's node itself, over whatever is
+        between.
+        """
         known = self._ahead.get(route)
         if known is None:
             owners = [self.owners.get(gateway) for gateway in route.gateways]

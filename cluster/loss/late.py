@@ -1,7 +1,8 @@
 """An account of which some facts come late: those of other processes.
 
-Owns ``LateAccount``. Each source says up to which time it has told everything; a fact waits until no older one can come,
-and then the account is told of all in the order of their times. Reports are of the time up to which all have been heard.
+Owns ``LateAccount``. Each source says up to which time it has told everything; a fact waits until no older one can
+come, and then the account is told of all in the order of their times. Reports are of the time up to which all have been
+heard.
 
 Left out: where the facts come from (``cluster.losswatch``).
 """
@@ -23,7 +24,9 @@ PATIENCE: Final = 5.0
 
 
 class LateAccount(Account):
-    """An account whose facts wait for older ones from ``sources``. Reports are of the time up to which all have been heard."""
+    """An account whose facts wait for older ones from ``sources``. Reports are of the time up to which all have been
+    heard.
+    """
 
     def __init__(self, start: float, sources: Iterable[int]) -> None:
         super().__init__(start)

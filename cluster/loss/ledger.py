@@ -1,7 +1,7 @@
 """The book of an account: from when until when each pair was lost, and why.
 
-Owns ``Ledger``. It is told, instant by instant, which pairs changed (``note``) and how many are what (``moment``), keeps what
-is over as plain tuples, and makes the report. An interval that ends when it begins is none.
+Owns ``Ledger``. It is told, instant by instant, which pairs changed (``note``) and how many are what (``moment``),
+keeps what is over as plain tuples, and makes the report. An interval that ends when it begins is none.
 
 The book grows with what is lost, and with nothing else: one entry for each pair and interruption.
 """

@@ -3,8 +3,8 @@
     pairs lost  over time, by reason
     worst pairs each one's intervals, in the colours of the reasons; grey is when an end had no power
 
-Owns ``plot`` and the one place where matplotlib is imported, and only when somebody wants a picture. Equal reports give equal
-SVG files.
+Owns ``plot`` and the one place where matplotlib is imported, and only when somebody wants a picture. Equal reports give
+equal SVG files.
 """
 
 from __future__ import annotations

@@ -110,7 +110,9 @@ def _more(count: int, one: str, many: str) -> list[str]:
 
 
 def _curve(loss: LossReport, width: int) -> list[str]:
-    """Pairs lost over time. A column shows the most that there were in its time, so that nothing is too short to be seen."""
+    """Pairs lost over time. A column shows the most that there were in its time, so that nothing is too short to be
+    seen.
+    """
     peaks = _peaks(loss.timeline, loss.start, loss.end, width)
     top = max(peaks)
     margin = max(len(f"{top:,}"), 1) + 2

@@ -21,7 +21,9 @@ import cattrs
 
 @attrs.frozen(kw_only=True)
 class Interval:
-    """``reason`` is a ``Reason``'s word; ``cause`` what it has in common with others; ``why`` names the prefix and the hop."""
+    """``reason`` is a ``Reason``'s word; ``cause`` what it has in common with others; ``why`` names the prefix and the
+    hop.
+    """
 
     start: float
     end: float
@@ -36,7 +38,9 @@ class Interval:
 
 @attrs.frozen(kw_only=True)
 class PairLoss:
-    """Packets from ``source`` to the pods of ``destination``. ``lost_at_end``: it was still so when the report was made."""
+    """Packets from ``source`` to the pods of ``destination``. ``lost_at_end``: it was still so when the report was
+    made.
+    """
 
     source: str
     destination: str
@@ -67,9 +71,9 @@ class Moment:
 
 @attrs.frozen(kw_only=True)
 class LossReport:
-    """``pairs``: who lost anything, worst first; ``lost_pairs`` of them there are, and ``lost_at_end`` were still lost then.
-    ``counted``: all ordered pairs that there were at the end, and those that lost something before. ``off`` and ``new`` are seconds summed over pairs, and not in
-    ``total``; ``powerless`` says when who had no power.
+    """``pairs``: who lost anything, worst first; ``lost_pairs`` of them there are, and ``lost_at_end`` were still lost
+    then. ``counted``: all ordered pairs that there were at the end, and those that lost something before. ``off`` and
+    ``new`` are seconds summed over pairs, and not in ``total``; ``powerless`` says when who had no power.
     """
 
     start: float

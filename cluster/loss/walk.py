@@ -1,15 +1,15 @@
 """All walks to one class of pods: which nodes' packets arrive, and why the others' do not.
 
-Owns ``Walk``. A class is the pods of one node that no table anywhere tells apart: the same prefixes hold them (``chain``, longest
-first), and all are at home or none is. At home is a pod whose /32 (or /128) its own node has on an interface, and nobody
-else; that route is in no chain, or each pod would be a class of its own.
+Owns ``Walk``. A class is the pods of one node that no table anywhere tells apart: the same prefixes hold them
+(``chain``, longest first), and all are at home or none is. At home is a pod whose /32 (or /128) its own node has on an
+interface, and nobody else; that route is in no chain, or each pod would be a class of its own.
 
-A node's packet arrives when its route is the pod's interface on the pod's node, or leads to gateways that have power, that no
-cut keeps it from, and from all of which it arrives. With ECMP one branch that fails is enough to fail: some flows take it.
-That is the least fixed point, so what goes round does not arrive.
+A node's packet arrives when its route is the pod's interface on the pod's node, or leads to gateways that have power,
+that no cut keeps it from, and from all of which it arrives. With ECMP one branch that fails is enough to fail: some
+flows take it. That is the least fixed point, so what goes round does not arrive.
 
-``refresh`` takes a node's route as it is now; ``settle`` computes anew what hangs on it: the nodes that came with it and
-those whose packets pass through them (``users``), nobody else.
+``refresh`` takes a node's route as it is now; ``settle`` computes anew what hangs on it: the nodes that came with it
+and those whose packets pass through them (``users``), nobody else.
 
 Left out: what a route's gateways are (``ground``), which pods are alike and what is made of the answers (``account``).
 """
@@ -33,8 +33,8 @@ _ENDS = {RouteKind.BLACKHOLE: Reason.BLACKHOLE, RouteKind.UNREACHABLE: Reason.UN
 
 
 class Walk:
-    """``ok`` are the nodes that reach the pods, ``why`` says what it is for each of the others (and what it was), ``seen`` are those that have ever
-    reached them.
+    """``ok`` are the nodes that reach the pods, ``why`` says what it is for each of the others (and what it was),
+    ``seen`` are those that have ever reached them.
     """
 
     def __init__(self, ground: Ground, kind: Kind) -> None:

@@ -1,8 +1,8 @@
 """Virtual time with one schedule a seed: the only place that touches trio's private switch for it.
 
-Owns ``run_deterministic`` and ``run_virtual``. In virtual time a clock stands still while anybody has something to do, and jumps
-to the next deadline when nobody has: an hour costs what happens in it. The tasks of each tick run in an order that the seed
-alone decides, so that a seed is a run, and another seed another order of the same causes.
+Owns ``run_deterministic`` and ``run_virtual``. In virtual time a clock stands still while anybody has something to do,
+and jumps to the next deadline when nobody has: an hour costs what happens in it. The tasks of each tick run in an order
+that the seed alone decides, so that a seed is a run, and another seed another order of the same causes.
 """
 
 from __future__ import annotations

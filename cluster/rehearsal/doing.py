@@ -1,10 +1,11 @@
 """What a scenario's actions do to a cluster.
 
 Owns ``Doing``: one action at a time, on any ``Stage``; and who is meant by ``Names``. Resources go the way of the API
-(``cluster.writing``), faults are the stage's, and what takes its time here (a rolling restart, a link that flaps) is made of those.
+(``cluster.writing``), faults are the stage's, and what takes its time here (a rolling restart, a link that flaps) is
+made of those.
 
-What does not work is returned in words and no exception: a document that is refused, a name that nobody has, a pod without an
-address. The rest of the action is done all the same, as calicoctl goes on with the next resource.
+What does not work is returned in words and no exception: a document that is refused, a name that nobody has, a pod
+without an address. The rest of the action is done all the same, as calicoctl goes on with the next resource.
 
 Left out: when (``play``), what is expected (``judging``).
 """
@@ -37,8 +38,9 @@ SELDOM: Final = 1.0
 """Seconds between looks at something that is waited for: they grow from the one to the other."""
 
 BOOT: Final = 0.001
-"""Seconds in which a node that was created is started, and one that is frozen comes to stand still, in virtual time: what is done next
-finds it so."""
+"""Seconds in which a node that was created is started, and one that is frozen comes to stand still, in virtual time:
+what is done next finds it so.
+"""
 
 Problems = list[str]
 

@@ -1,7 +1,8 @@
 """Whether what a scenario expects is so.
 
-Owns ``Judge``: one clause at a time, on any ``Stage``, to a ``Finding``, which says what was found in words. A clause with a time is
-looked at until it holds or the time is over. Conditions of steps are waited for in the same way (``comes_true``).
+Owns ``Judge``: one clause at a time, on any ``Stage``, to a ``Finding``, which says what was found in words. A clause
+with a time is looked at until it holds or the time is over. Conditions of steps are waited for in the same way
+(``comes_true``).
 
 Left out: when clauses are looked at (``play``).
 """

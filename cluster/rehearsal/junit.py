@@ -1,7 +1,7 @@
 """Reports as JUnit's XML: a suite for each scenario, a case for each step and for each clause.
 
-Seconds are the scenario's own, which a CI shows beside each case. A scenario whose cluster could not be started is a suite with an
-error.
+Seconds are the scenario's own, which a CI shows beside each case. A scenario whose cluster could not be started is a
+suite with an error.
 """
 
 from __future__ import annotations

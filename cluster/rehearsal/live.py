@@ -1,7 +1,8 @@
-"""A stage on the real clock: a coordinator in this process and shards of its own, as ``up`` has them, without screen and API.
+"""A stage on the real clock: a coordinator in this process and shards of its own, as ``up`` has them, without screen
+and API.
 
-Owns ``Live`` and ``run_live``, from what was prepared to nothing. All nodes are started together, with a barrier, and ``Live``
-is there when they have begun to dial; ``off`` are those that have no power yet.
+Owns ``Live`` and ``run_live``, from what was prepared to nothing. All nodes are started together, with a barrier, and
+``Live`` is there when they have begun to dial; ``off`` are those that have no power yet.
 
     run_live ─► fork the shards ─► trio: Coordinator ─► play(Live) ─► everything is killed and reaped
 
@@ -250,8 +251,8 @@ def run_live(
     report_interval: float = PROGRESS_INTERVAL,
     shard_lost: Callable[[ShardProcess], None] = lambda shard: None,
 ) -> T:
-    """Start the cluster, play, end the cluster. ``shards``: who is where, if it is not as the plan says. ``shard_lost`` is
-    called in the midst of it when one has died; the rest goes on.
+    """Start the cluster, play, end the cluster. ``shards``: who is where, if it is not as the plan says. ``shard_lost``
+    is called in the midst of it when one has died; the rest goes on.
 
     Raises:
         Refused: it could not be started; nothing of it is left.

@@ -1,8 +1,8 @@
 """A scenario played on a stage.
 
-Owns ``play``: one loop over the steps of a scenario, over any ``Stage`` that has been started. It waits until the cluster has
-converged, which is second 0 of everything that follows, and counts what is lost from then on. Then each step: its moment,
-its actions, its clauses.
+Owns ``play``: one loop over the steps of a scenario, over any ``Stage`` that has been started. It waits until the
+cluster has converged, which is second 0 of everything that follows, and counts what is lost from then on. Then each
+step: its moment, its actions, its clauses.
 
 What does not come about is not an exception: it is in the report. A step that waits in vain is not done, nor are those
 after it; a clause that does not hold and an action that does not work hinder nobody.

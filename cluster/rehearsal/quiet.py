@@ -1,10 +1,10 @@
 """When a cluster in virtual time has come to rest, and whether it is right then.
 
-Owns ``Quiet``, which is told whatever moves, and asks the oracle only when nothing has for a while: for a large cluster an answer
-costs more than an hour in which nothing happens.
+Owns ``Quiet``, which is told whatever moves, and asks the oracle only when nothing has for a while: for a large cluster
+an answer costs more than an hour in which nothing happens.
 
-Routes without a stable state never come to rest. So it is asked in the midst of unrest too, ever more seldom; and once the oracle
-has named such prefixes, what they do is no unrest.
+Routes without a stable state never come to rest. So it is asked in the midst of unrest too, ever more seldom; and once
+the oracle has named such prefixes, what they do is no unrest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import trio
 from protocol.prefix import Prefix
 
 QUIET = 1.0
-"""Seconds without a movement after which it is worth asking what is wrong: nothing that is under way pauses for so long, except
-for timers."""
+"""Seconds without a movement after which it is worth asking what is wrong: nothing that is under way pauses for so
+long, except for timers.
+"""
 RESTLESS = 2.0
 """Seconds of unrest after which it is asked all the same; then twice as many, and so on."""
 

@@ -1,11 +1,12 @@
 """A scenario from its values to a report, in virtual time.
 
-Owns ``rehearse``: one ``trio.run`` with one seed, the world in a ``Virtual``, ``play`` on it, and nothing left when it returns.
+Owns ``rehearse``: one ``trio.run`` with one seed, the world in a ``Virtual``, ``play`` on it, and nothing left when it
+returns.
 
     world ─► store ─► boot: listen, pods, sessions ─► play ─► Report
 
-A signal ends it between two events, whatever the clock says. The event log is always kept, at least as a digest: two runs of
-one scenario and seed are the same run when their digests are.
+A signal ends it between two events, whatever the clock says. The event log is always kept, at least as a digest: two
+runs of one scenario and seed are the same run when their digests are.
 
 Left out: the real clock (``rehearse_live``); text (``cluster.cli.rehearse_output``).
 """

@@ -1,7 +1,7 @@
 """A scenario from its values to a report, on the real clock and with shard processes.
 
-Owns ``rehearse_live``: the twin of ``rehearse``, which takes as long as it says. A shard that dies ends it: what a scenario expects is
-nothing of a cluster that has lost nodes by no step of its.
+Owns ``rehearse_live``: the twin of ``rehearse``, which takes as long as it says. A shard that dies ends it: what a
+scenario expects is nothing of a cluster that has lost nodes by no step of its.
 
 Left out: the stage itself (``live``).
 """

@@ -1,7 +1,7 @@
 """What came of a rehearsal: which steps were done when, what was expected and what was found, what was lost.
 
-Owns the values and their JSON. ``play`` makes them. Times are seconds since the cluster first converged; before that, and
-in ``converged``, since its first node was started.
+Owns the values and their JSON. ``play`` makes them. Times are seconds since the cluster first converged; before that,
+and in ``converged``, since its first node was started.
 
 Left out: text for people (``cluster.cli.rehearse_output``), JUnit's XML (``junit``).
 """
@@ -49,8 +49,8 @@ class Ends:
 
 @attrs.frozen(kw_only=True)
 class StepReport:
-    """``trouble``: why it was not done, or what did not work and no clause expects. ``skipped``: a step before it waited in vain.
-    ``loss`` is that of this step alone.
+    """``trouble``: why it was not done, or what did not work and no clause expects. ``skipped``: a step before it
+    waited in vain. ``loss`` is that of this step alone.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """A cluster that a scenario is played on, whatever it is made of.
 
 Owns ``Stage``: what can be done to a cluster and asked of it. Three clusters have it: whole nodes over memory links in
-virtual time, the same over real TCP (both ``virtual``), and shard processes on the real clock (``live``). Resources are written
-to ``store`` by whoever plays (``play``); a stage follows the store, starts nodes that are created and ends those that are
-deleted.
+virtual time, the same over real TCP (both ``virtual``), and shard processes on the real clock (``live``). Resources are
+written to ``store`` by whoever plays (``play``); a stage follows the store, starts nodes that are created and ends
+those that are deleted.
 
 Faults, as they are in life:
 
@@ -46,8 +46,8 @@ class SessionView:
 @attrs.frozen(kw_only=True)
 class Settled:
     """``differences``: what is not as the datastore asks for, in words; empty when every FIB is exact. ``at``: when the
-    last table or session moved, in the stage's seconds. ``unsettled``: prefixes that have no stable state, or several, in
-    words; whatever a FIB has for them is no difference.
+    last table or session moved, in the stage's seconds. ``unsettled``: prefixes that have no stable state, or several,
+    in words; whatever a FIB has for them is no difference.
     """
 
     differences: tuple[str, ...]

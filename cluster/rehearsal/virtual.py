@@ -1,7 +1,8 @@
 """A whole cluster in one process and in virtual time: the same agents as shipped, in one ``trio.run``.
 
-Owns ``Virtual``, a ``stage.Stage``: a datastore, a network with its weather, and the nodes and routers that the datastore names.
-The network is in memory, where links are vouched for and a quiet hour costs nothing; or it is real TCP.
+Owns ``Virtual``, a ``stage.Stage``: a datastore, a network with its weather, and the nodes and routers that the
+datastore names. The network is in memory, where links are vouched for and a quiet hour costs nothing; or it is real
+TCP.
 
     store ─ a write ─┬─► View ─► Host ─► nodes ◄─► Weather ◄─► MemoryNetwork | TcpNetwork
                      └─► _follow: a Node or Router is new ► start, gone ► end, moved ► the weather moves along
@@ -60,16 +61,17 @@ MAX_DIFFERENCES = 3
 
 
 def timers_in_life(hold: float) -> Timers:
-    """Every wait is BIRD's. ``up`` has nodes dial at once, since people wait for it; here waiting costs nothing, and what is lost while
-    a session that starts again waits for its first dial is lost.
+    """Every wait is BIRD's. ``up`` has nodes dial at once, since people wait for it; here waiting costs nothing, and
+    what is lost while a session that starts again waits for its first dial is lost.
     """
     timers = Timers(hold=hold)
     return attrs.evolve(timers, start_delay=timers.connect_delay)
 
 
 class Virtual:
-    """Made inside ``run_virtual``. ``tcp``: the endpoints of real sockets; in memory without. ``fill`` puts into the store what is
-    there before anybody looks; ``epoch`` is Unix time at the start. ``reader`` is told every event of every node's journal.
+    """Made inside ``run_virtual``. ``tcp``: the endpoints of real sockets; in memory without. ``fill`` puts into the
+    store what is there before anybody looks; ``epoch`` is Unix time at the start. ``reader`` is told every event of
+    every node's journal.
     """
 
     def __init__(
@@ -197,8 +199,8 @@ class Virtual:
     # --- life and death ---------------------------------------------------------------------------------------------
 
     async def boot(self, pods: int = 0, last: Collection[str] = ()) -> Sequence[str]:
-        """Start all that there are and were not powered off: everybody listens, those of ``last`` after the others, then pods
-        come, then sessions; and follow the datastore from now on.
+        """Start all that there are and were not powered off: everybody listens, those of ``last`` after the others,
+        then pods come, then sessions; and follow the datastore from now on.
 
         Returns which pods have no address, in words.
         """

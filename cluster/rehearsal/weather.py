@@ -1,18 +1,18 @@
 """What lies between nodes and their network: cuts, silence and standstill, over any network.
 
-Owns ``Weather``, a ``links.Network`` around another one: whole nodes in one process, over memory links or TCP, and every shard of a
-live cluster have one. All that can be seen of it is what a node hears:
+Owns ``Weather``, a ``links.Network`` around another one: whole nodes in one process, over memory links or TCP, and
+every shard of a live cluster have one. All that can be seen of it is what a node hears:
 
     cut        what the neighbour sends is held back until ``heal``, and dials are not answered
     power_off  what the neighbour sent and sends is lost, dials are not answered, and that its connections end is not heard.
                When it has power again it knows nothing of them: who says something on one is told "Connection reset by peer"
     freeze     the node itself stands still where it waits for its links; what is sent to it piles up in the network
 
-It acts where things are heard, so that in several processes each only has to be told in time: of a machine that is to lose its
-power all must know before its sockets close.
+It acts where things are heard, so that in several processes each only has to be told in time: of a machine that is to
+lose its power all must know before its sockets close.
 
-A network that ``vouches`` (memory) loses nothing by itself. Its links are told when that is not so for one of these reasons
-(DOUBTED), and when it is so again (TRUSTED): sessions need keepalives only in between.
+A network that ``vouches`` (memory) loses nothing by itself. Its links are told when that is not so for one of these
+reasons (DOUBTED), and when it is so again (TRUSTED): sessions need keepalives only in between.
 
 In fair weather a node's links are the network's own, but for one more call to wait.
 
@@ -112,7 +112,9 @@ class Weather:
             self._forget(other)
 
     def moved(self, name: str) -> None:
-        """The node may have other addresses now. One that has none was deleted, and is where it was until it is ``removed``."""
+        """The node may have other addresses now. One that has none was deleted, and is where it was until it is
+        ``removed``.
+        """
         before = self._known.get(name)
         now = tuple(self._addresses(name))
         if before is None or before == now or not now:

@@ -1,13 +1,13 @@
 """The Scenario document as people write it, field by field.
 
-Owns ``form_of`` (a plain document to a ``ScenarioForm``, strictly, field by field). The forms are declared with the types of ``protocol.v3.fields``, as resources are, so that every error says which
-field it is of.
+Owns ``form_of`` (a plain document to a ``ScenarioForm``, strictly, field by field). The forms are declared with the
+types of ``protocol.v3.fields``, as resources are, so that every error says which field it is of.
 
-What may be written in short is written out first (``_written_out``): ``- converged`` for ``- converged: {}``, ``stop: node-1`` for
-``stop: [node-1]``, a prefix for ``{prefix: …}``.
+What may be written in short is written out first (``_written_out``): ``- converged`` for ``- converged: {}``,
+``stop: node-1`` for ``stop: [node-1]``, a prefix for ``{prefix: …}``.
 
-Left out: what must be between the fields (``rules``); files and lines, manifests, names that nobody has (``read``); what it
-all means (``values``).
+Left out: what must be between the fields (``rules``); files and lines, manifests, names that nobody has (``read``);
+what it all means (``values``).
 """
 
 from __future__ import annotations

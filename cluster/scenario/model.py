@@ -1,17 +1,17 @@
 """A scenario: a cluster, what is done to it and when, and what is expected of it. Values only.
 
-Owns ``Scenario`` and what it is made of, all frozen and compared by value. Whoever draws scenarios makes these, ``read``
-makes them of YAML, ``write`` makes YAML of them again (``read(write(scenario)) == scenario``), and ``play`` plays them on a
-``Stage``.
+Owns ``Scenario`` and what it is made of, all frozen and compared by value. Whoever draws scenarios makes these,
+``read`` makes them of YAML, ``write`` makes YAML of them again (``read(write(scenario)) == scenario``), and ``play``
+plays them on a ``Stage``.
 
     Scenario   cluster, steps, what is expected at the end
     Step       when it is done (at once, at a time, after a time, when something is so), actions, clauses
     Action     a change of resources, pods that come and go, a fault, a wait
     Clause     something that must be so, now or within a time
 
-``Names`` picks nodes and routers, and is looked up when the step is done: a name, ``"all"`` (every Node that there is then), or
-a Calico selector over the labels of Nodes. Files are read with the scenario: what they hold is in the values, and
-nothing else is needed to play it again.
+``Names`` picks nodes and routers, and is looked up when the step is done: a name, ``"all"`` (every Node that there is
+then), or a Calico selector over the labels of Nodes. Files are read with the scenario: what they hold is in the values,
+and nothing else is needed to play it again.
 
 Times are seconds. Left out: whether names and selectors mean anything (``read`` and ``play``).
 """
@@ -58,8 +58,8 @@ class WhenConverged:
 
 @attrs.frozen
 class WhenSession:
-    """All sessions of ``node`` with ``peer`` (a node's or router's name, or an address) are in ``state``, and there is one;
-    with ``negated`` the opposite.
+    """All sessions of ``node`` with ``peer`` (a node's or router's name, or an address) are in ``state``, and there is
+    one; with ``negated`` the opposite.
     """
 
     node: str
@@ -98,7 +98,9 @@ class Patch:
 
 @attrs.frozen
 class Label:
-    """``labels``: what they become; None removes. ``names`` are looked up for Nodes, and are plain names for other kinds."""
+    """``labels``: what they become; None removes. ``names`` are looked up for Nodes, and are plain names for other
+    kinds.
+    """
 
     names: Names
     labels: Mapping[str, str | None]
@@ -153,7 +155,8 @@ class Thaw:
 
 @attrs.frozen
 class Restart:
-    """calico-node, ``window`` at a time: stop, ``down`` seconds, start; the next ones when the sessions are up again that were.
+    """calico-node, ``window`` at a time: stop, ``down`` seconds, start; the next ones when the sessions are up again
+    that were.
 
     ``within``: how long one window may take for that.
     """
@@ -182,7 +185,9 @@ class Heal:
 
 @attrs.frozen
 class Flap:
-    """The link between two is cut for ``down`` seconds, ``times`` times; each begins ``every`` seconds after the one before."""
+    """The link between two is cut for ``down`` seconds, ``times`` times; each begins ``every`` seconds after the one
+    before.
+    """
 
     one: str
     other: str
@@ -228,8 +233,9 @@ class Loss:
 
 @attrs.frozen
 class Wanted:
-    """A route that must be there; ``prefix`` may be ``"blocks of NODE"``, those that IPAM has given it. ``via``: what it goes to, each a node's or router's name, a gateway's address, a device, or the
-    kind of route (``blackhole``, ``unreachable``); all of them and no other. Empty: wherever it goes.
+    """A route that must be there; ``prefix`` may be ``"blocks of NODE"``, those that IPAM has given it. ``via``: what
+    it goes to, each a node's or router's name, a gateway's address, a device, or the kind of route (``blackhole``,
+    ``unreachable``); all of them and no other. Empty: wherever it goes.
     """
 
     prefix: str
@@ -248,10 +254,11 @@ class Routes:
 
 @attrs.frozen(kw_only=True)
 class Sessions:
-    """Ends of sessions: those of ``names`` with ``peer`` (a node's or router's name, an address, a stanza of BIRD's; "": any).
+    """Ends of sessions: those of ``names`` with ``peer`` (a node's or router's name, an address, a stanza of BIRD's;
+    "": any).
 
-    ``count``: how many of them are in ``state``; or, with ``error``, are down, and BIRD's words for why have it in them, whatever
-    they do about it just now. None: all of them, and there is one.
+    ``count``: how many of them are in ``state``; or, with ``error``, are down, and BIRD's words for why have it in
+    them, whatever they do about it just now. None: all of them, and there is one.
     """
 
     names: Names = (ALL,)
@@ -269,8 +276,8 @@ class SoundIpam:
 
 @attrs.frozen
 class Refused:
-    """Something that this step does is refused, or does not work, in words that have ``text`` in them. Without such a clause
-    whatever does not work fails the step.
+    """Something that this step does is refused, or does not work, in words that have ``text`` in them. Without such a
+    clause whatever does not work fails the step.
     """
 
     text: str = ""
@@ -289,8 +296,8 @@ Clause = Converged | Loss | Routes | Sessions | SoundIpam | Refused | UnsettledA
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """Done at once after the step before; or ``at`` seconds after the cluster first converged; or ``after`` seconds after the step
-    before was done; or when all of ``when`` is so, which may take ``within`` seconds. One of these.
+    """Done at once after the step before; or ``at`` seconds after the cluster first converged; or ``after`` seconds
+    after the step before was done; or when all of ``when`` is so, which may take ``within`` seconds. One of these.
 
     Actions are done in their order, then clauses are looked at in theirs.
     """

@@ -1,11 +1,12 @@
 """Scenario files to ``Scenario`` values, and every error at once with its place.
 
-Owns ``read`` (a file), ``parse`` (a text), ``find`` (which files of a directory are scenarios; ``may_be_scenario`` asks one) and
-``Read``.
+Owns ``read`` (a file), ``parse`` (a text), ``find`` (which files of a directory are scenarios; ``may_be_scenario`` asks
+one) and ``Read``.
 
-Flow: text -> documents (``yamltree``) -> the Scenario to a form (``form``), the others and ``spec.cluster.manifests`` to resources
-(``loader``) -> the world, as ``up`` builds it -> what the steps apply and delete -> names that nobody has. Every stage goes on
-after a fault, and nothing is returned when there was one. A file holds one Scenario; paths are relative to the file.
+Flow: text -> documents (``yamltree``) -> the Scenario to a form (``form``), the others and ``spec.cluster.manifests``
+to resources (``loader``) -> the world, as ``up`` builds it -> what the steps apply and delete -> names that nobody has.
+Every stage goes on after a fault, and nothing is returned when there was one. A file holds one Scenario; paths are
+relative to the file.
 
 Left out: what a cluster says to a change (``play`` hears it).
 """
@@ -106,7 +107,9 @@ def read(path: str) -> Read:
 
 
 def parse(text: str, path: str = "<text>") -> Read:
-    """The same for a text in hand; ``path`` stands for the file in messages, and is where others are beside. Raises ManifestError."""
+    """The same for a text in hand; ``path`` stands for the file in messages, and is where others are beside. Raises
+    ManifestError.
+    """
     return _Reading(path).read(text)
 
 

@@ -1,7 +1,8 @@
-"""What is left of a Scenario document when all that is wrong with it is put aside, so that the rest can be looked at too.
+"""What is left of a Scenario document when all that is wrong with it is put aside, so that the rest can be looked at
+too.
 
-Owns ``without``. An action or a clause that is wrong goes as a whole, and something harmless stands in for it: what comes behind
-keeps its place, by which its faults are told. Of a step, the cluster and ``spec`` a field goes.
+Owns ``without``. An action or a clause that is wrong goes as a whole, and something harmless stands in for it: what
+comes behind keeps its place, by which its faults are told. Of a step, the cluster and ``spec`` a field goes.
 
 Left out: what is wrong (``form``, ``rules``), and who looks further (``read``).
 """

@@ -1,7 +1,7 @@
 """``Scenario`` values to the text of a scenario file, which says all that there is to say: no other file is needed.
 
-Owns ``write`` (``parse(write(scenario)).scenario == scenario``) and ``words`` (an action, a condition or a clause in a line, for
-reports; ``span`` is a time in them). Left out of the file is what would be so anyway.
+Owns ``write`` (``parse(write(scenario)).scenario == scenario``) and ``words`` (an action, a condition or a clause in a
+line, for reports; ``span`` is a time in them). Left out of the file is what would be so anyway.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What becomes of addresses: pools, blocks and who has them, pods and what they are called by.
 
-Owns ``ipam_of`` (the documents of one moment as values) and ``compare_ipam``. What a reader wants to know of IPAM is which
-blocks change owner, which pods get or lose an address, and which go on with one that is no pool's any more: those work
-until their routes go, and no new pod is put beside them.
+Owns ``ipam_of`` (the documents of one moment as values) and ``compare_ipam``. What a reader wants to know of IPAM is
+which blocks change owner, which pods get or lose an address, and which go on with one that is no pool's any more: those
+work until their routes go, and no new pod is put beside them.
 
 Left out: whether the bookkeeping is sound. IPAM's own code wrote it, there as here.
 """

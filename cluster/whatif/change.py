@@ -1,8 +1,8 @@
 """What somebody wants to change: documents, one request after the other, as ``apply`` and ``delete`` send them.
 
-Owns ``Change``, and ``carry_out``, which writes it to a store by the same way that the API goes (``cluster.writing``): each
-document is admitted against what the ones before have left. What is refused is noted, and the others are written all the
-same, as a running cluster does it.
+Owns ``Change``, and ``carry_out``, which writes it to a store by the same way that the API goes (``cluster.writing``):
+each document is admitted against what the ones before have left. What is refused is noted, and the others are written
+all the same, as a running cluster does it.
 
 Left out: reading manifests (``protocol.v3.loader``), the words of a refusal (``cluster.cli.words``).
 """

@@ -5,11 +5,11 @@
     state.json     the cluster as it was: ``plan --from DIR`` tries another change on it
     scenario.yaml  the same cluster and the change as a scenario: ``rehearse`` plays it
 
-Owns the writing of all four, and the reading of a state. The scenario expects what a plan asks: that no pair loses anything, if none
-has lost anything before.
+Owns the writing of all four, and the reading of a state. The scenario expects what a plan asks: that no pair loses
+anything, if none has lost anything before.
 
-A scenario begins with manifests, and so what manifests cannot say is said by its first step (who is stopped, what is cut) or not
-at all: stamps, and who had an address first that two nodes have.
+A scenario begins with manifests, and so what manifests cannot say is said by its first step (who is stopped, what is
+cut) or not at all: stamps, and who had an address first that two nodes have.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ STATE: Final = "state.json"
 
 
 def read_state(path: Path) -> State | None:
-    """Of a directory that a plan was written to, or of the file itself; None for what is something else. Raises BadState."""
+    """Of a directory that a plan was written to, or of the file itself; None for what is something else. Raises
+    BadState.
+    """
     file = path / STATE if path.is_dir() else path
     if file.name != STATE or not file.is_file():
         return None
@@ -57,8 +59,8 @@ def write_plan(directory: Path, plan: Plan, state: State, change: Change, seed: 
 
 
 def scenario_of(state: State, change: Change, seed: int, *, whole: bool = True) -> model.Scenario:
-    """``whole``: every pair has traffic before the change. Else nothing is expected of losses, since a step counts those too that go
-    on from before.
+    """``whole``: every pair has traffic before the change. Else nothing is expected of losses, since a step counts
+    those too that go on from before.
     """
     documents = change.documents
     action: model.Action

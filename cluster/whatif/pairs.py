@@ -1,7 +1,7 @@
 """What becomes of pairs of nodes: who loses traffic because of a change, for how long, and whether it comes back.
 
-Owns ``compare_pairs``, which makes the report of an account (``cluster.loss``) into what a change did: a pair that had no traffic
-before it has lost nothing by it.
+Owns ``compare_pairs``, which makes the report of an account (``cluster.loss``) into what a change did: a pair that had
+no traffic before it has lost nothing by it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ MANY = 5
 
 @attrs.frozen(kw_only=True)
 class PairChange:
-    """Packets from ``source`` to pods of ``destination`` did not arrive for ``seconds``; ``for_good``: nor do they in the end."""
+    """Packets from ``source`` to pods of ``destination`` did not arrive for ``seconds``; ``for_good``: nor do they in
+    the end.
+    """
 
     source: str
     destination: str
@@ -40,8 +42,8 @@ class PairChange:
 
 @attrs.frozen(kw_only=True)
 class Pairs:
-    """``all``: how many ordered pairs there are in the end. ``before``: who had no traffic before the change; ``regained``: those of
-    them who have it now.
+    """``all``: how many ordered pairs there are in the end. ``before``: who had no traffic before the change;
+    ``regained``: those of them who have it now.
     """
 
     all: int

@@ -1,7 +1,8 @@
 """A cluster at rest, as far as a change can be seen in it.
 
-Owns ``Picture`` and ``take``: the sessions, the tables, the addresses, and what there is to say against it (what ``lint`` and the
-nodes themselves have to say). Two of them, before and after, and what was noted in between, are what ``plan`` compares.
+Owns ``Picture`` and ``take``: the sessions, the tables, the addresses, and what there is to say against it (what
+``lint`` and the nodes themselves have to say). Two of them, before and after, and what was noted in between, are what
+``plan`` compares.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """What a change would do: the difference between two pictures, as values, as JSON and in words.
 
-Owns ``Plan``, made of a ``Trial`` by ``make_plan``; ``plan_text``, for people; ``Plan.to_json``, which has all of it by name.
+Owns ``Plan``, made of a ``Trial`` by ``make_plan``; ``plan_text``, for people; ``Plan.to_json``, which has all of it by
+name.
 
-The verdict is about traffic alone: a session that starts again harms nobody when the routes stay, and is told all the same.
+The verdict is about traffic alone: a session that starts again harms nobody when the routes stay, and is told all the
+same.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ MANY = 8
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """Nodes are routers too; ``come`` and ``gone`` have names. ``settled``: seconds from the change to the last thing that moved. ``amiss``: what is not as the datastore asks for in the
-    end; ``unsettled``: prefixes that have no stable state, or several. ``amiss_before``: the same of the copy before the change.
+    """Nodes are routers too; ``come`` and ``gone`` have names. ``settled``: seconds from the change to the last thing
+    that moved. ``amiss``: what is not as the datastore asks for in the end; ``unsettled``: prefixes that have no stable
+    state, or several. ``amiss_before``: the same of the copy before the change.
     """
 
     cluster: str
@@ -136,7 +139,9 @@ def _named(picture: Picture, names: Mapping[Address, str]) -> Picture:
 
 
 def _falls(events: Iterable[SessionEvent], before: Picture, after: Picture) -> Mapping[Ends, Falls]:
-    """By whom a stanza leads to. One that is in neither picture came and went in between, and is no session's of either."""
+    """By whom a stanza leads to. One that is in neither picture came and went in between, and is no session's of
+    either.
+    """
     ends: dict[tuple[str, str], Ends] = {}
     for view in (*before.sessions, *after.sessions):
         ends[view.node, view.peer] = _ends(view)

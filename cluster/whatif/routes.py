@@ -58,7 +58,9 @@ def plain(route: FibRoute | None) -> str:
 
 
 def compare_routes(before: Tables, after: Tables) -> list[RouteChange]:
-    """In the order of prefixes, then of nodes. A node that comes or goes has all of its table with it: nothing is said of those."""
+    """In the order of prefixes, then of nodes. A node that comes or goes has all of its table with it: nothing is said
+    of those.
+    """
     found: dict[tuple[Prefix, FibRoute | None, FibRoute | None], list[str]] = {}
     for node, old in sorted(before.items()):
         new = after.get(node, old)

@@ -1,8 +1,8 @@
 """What becomes of sessions: which go, come, start again, or are asked for in vain.
 
-Owns ``sessions_of`` (both ends of a session made one), ``Falls`` (how often and for how long a session was down while somebody
-watched), and ``compare_sessions``. A session is told by who has it and the family, not by the names of BIRD's stanzas: one
-that the mesh had and a BGPPeer has now is the same session, which started again.
+Owns ``sessions_of`` (both ends of a session made one), ``Falls`` (how often and for how long a session was down while
+somebody watched), and ``compare_sessions``. A session is told by who has it and the family, not by the names of BIRD's
+stanzas: one that the mesh had and a BGPPeer has now is the same session, which started again.
 
 Left out: why a session is down beyond BIRD's own words.
 """

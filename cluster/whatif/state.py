@@ -2,7 +2,8 @@
 
 Owns ``State``: every document of the datastore, with the stamps it has there, and what the datastore does not know: who
 does not work, what is cut, what calico-node is started with. A running cluster gives one (``GET /tortie/v1/state``);
-manifests are made into one as ``up`` would (``of_manifests``). It is JSON on the way, and fills a store at the other end.
+manifests are made into one as ``up`` would (``of_manifests``). It is JSON on the way, and fills a store at the other
+end.
 
 Sessions and routes are not in it: they follow from it, as they do in a cluster that is powered on.
 

@@ -5,8 +5,8 @@ Owns ``try_change``, from a ``State`` and a ``Change`` to two pictures and what 
     State ─► Virtual ─ boot ─► settled ─► picture ─┬─ the change ─► settled ─► picture
                                                    └─ sessions that fall and what pairs lose, from here on
 
-Before anything is booted the change is written to a store that nobody looks at. What the cluster would refuse is refused
-then, and nothing is tried.
+Before anything is booted the change is written to a store that nobody looks at. What the cluster would refuse is
+refused then, and nothing is tried.
 
 Everything that is protocol takes its time: hold times, retries, the way of a message. What a computer needs to think
 about it takes none here, so real nodes lose some milliseconds more.
@@ -37,7 +37,9 @@ WITHIN = 600.0
 """Seconds that the copy, and then the change, may take to settle: longer than every timer of Calico's."""
 
 SESSIONS_WITHIN = 300.0
-"""Seconds that sessions may still take when every table is right already. A failed one is dialled again after 60 at most."""
+"""Seconds that sessions may still take when every table is right already. A failed one is dialled again after 60 at
+most.
+"""
 
 LOOK = 5.0
 
@@ -65,8 +67,8 @@ class SessionEvent:
 
 @attrs.frozen(kw_only=True)
 class Trial:
-    """Times are seconds since the first node of the copy was started; ``changed`` is when the change began, and the loss is
-    counted from a moment before.
+    """Times are seconds since the first node of the copy was started; ``changed`` is when the change began, and the
+    loss is counted from a moment before.
     """
 
     before: Picture

@@ -33,7 +33,9 @@ def seconds(time: float) -> str:
 
 
 def between(pairs: Iterable[tuple[str, str]]) -> str:
-    """Who is concerned by what stands between two: ``"node-4 with all others…"``, by the few that are part of all, if there are such."""
+    """Who is concerned by what stands between two: ``"node-4 with all others…"``, by the few that are part of all, if
+    there are such.
+    """
     pairs = [*pairs]
     if len(pairs) <= FEW:
         return ", ".join(f"{one} – {other}" for one, other in pairs)
