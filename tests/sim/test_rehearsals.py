@@ -16,7 +16,8 @@ from cluster.scenario.model import Scenario
 from cluster.scenario.write import write
 
 LARGE = 12
-SMALL = 6
+SMALL = 5, 7
+"""Nodes at most. Two sizes, and not one twice: who gives hypothesis a seed has other examples of each all the same."""
 
 
 def holds(examples: st.SearchStrategy[Scenario], count: int) -> None:
@@ -33,10 +34,10 @@ def holds(examples: st.SearchStrategy[Scenario], count: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("part", [1, 2])
+@pytest.mark.parametrize("most", SMALL)
 @pytest.mark.parametrize("shape", ["mesh", "reflectors", "peers", "racks"])
-def test_any_small_cluster(shape: str, part: int, depth: int) -> None:
-    holds(scenarios(most=SMALL, shapes=(shape,)), 36 * depth)
+def test_any_small_cluster(shape: str, most: int, depth: int) -> None:
+    holds(scenarios(most=most, shapes=(shape,)), 36 * depth)
 
 
 @pytest.mark.slow
