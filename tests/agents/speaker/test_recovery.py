@@ -148,6 +148,22 @@ def test_who_waits_for_the_session_of_another_stanza_is_not_waited_for() -> None
     assert two.recovery is None
 
 
+def test_of_two_connections_that_collide_both_say_that_it_has_restarted() -> None:
+    net = mesh(1, 2)
+    kill(net, 1)
+    net.now = net.speakers[host(2)].next_timer()
+    one = restart(net, config(1, 2))
+    net.handle(host(2))
+    dialled = [link for link in net.waiting() if link.owner == host(1)]
+    assert len(dialled) == 2, "both have dialled"
+    net.deliver(dialled[1])
+    assert net.peer(1, 2).rival is not None
+    net.settle(2, within=30)
+    assert offered(net, 2, 1) == GracefulRestart(restarting=True, families=((4, True),))
+    assert one.recovery is None
+    assert net.peer(2, 1).restart is None
+
+
 def test_a_neighbour_that_knows_no_restarts_is_told_at_once() -> None:
     net = mesh(1, 2, 3)
     kill(net, 3)
