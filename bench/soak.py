@@ -38,7 +38,7 @@ from protocol.v3.loader import parse
 from protocol.v3.metadata import Resource
 
 PORT = 17903  # no other bench's
-HOLD_TIME = 9.0
+HOLD_TIME = 12.0
 """Seconds: a machine without power, or behind a cut, is noticed within a round."""
 PATIENCE = 120.0
 """Seconds in which a cluster that nobody disturbs any more must be right: error waits are up to 30."""

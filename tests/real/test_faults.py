@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_power_links_daemons_and_what_was_lost(start: Start) -> None:
-    up = start("--nodes", "4", "--shards", "2", "--hold-time", "3")
+    up = start("--nodes", "4", "--shards", "2", "--hold-time", "4")
     up.read_until("next: ")
     counting = subprocess.Popen(
         [sys.executable, "-m", "cluster", "loss", "-o", "json"],

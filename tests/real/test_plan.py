@@ -28,7 +28,7 @@ spec: {cidr: 10.0.0.0/16}
 
 
 def test_plan_apply_and_refuse(start: Start, tmp_path: Path) -> None:
-    up = start("--nodes", "3", "--shards", "2", "--pods-per-node", "1", "--hold-time", "3")
+    up = start("--nodes", "3", "--shards", "2", "--pods-per-node", "1", "--hold-time", "4")
     up.read_until("next: ")
     mesh_off, refused, to = tmp_path / "mesh-off.yaml", tmp_path / "refused.yaml", tmp_path / "to"
     mesh_off.write_text(MESH_OFF)

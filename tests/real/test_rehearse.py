@@ -22,7 +22,7 @@ kind: Scenario
 metadata: {name: all-at-once}
 spec:
   seed: 7
-  holdTime: 3s
+  holdTime: 4s
   cluster: {nodes: 5, off: [node-005]}
   steps:
     - name: broken
@@ -43,6 +43,7 @@ spec:
         - add-pods: {nodes: [node-001], count: 3}
         - delete-pods: {nodes: [node-002], count: 1}
         - label: {name: node-001, labels: {rack: a}}
+        - apply: {apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: late}, spec: {bgp: {ipv4Address: 10.77.0.99/16}}}
       expect:
         - converged: {within: 30s}
         - sessions: {nodes: all, state: Established, within: 30s}
@@ -76,6 +77,7 @@ def test_the_live_stage_is_a_stage(tmp_path: Path) -> None:
     assert [each for each in findings if not each[1]["ok"]] == []
     assert done.returncode == 0
     assert {"node-003", "node-005"} <= report["loss"]["powerless"].keys()
+    assert report["loss"]["counted"] == 6 * 5 - 5, "who comes late has no pods"
     assert {"cut link", "no route"} <= report["loss"]["reasons"].keys()
 
 
