@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PORT = 1795
 """Not that of ``up``, which may be running."""
+STILL = 30.0
+"""Seconds after which a file is told of a step once more."""
 
 
 @click.command()
@@ -223,8 +225,8 @@ class _Events:
 
 
 class Watch:
-    """What is shown on standard error while it lasts: one line that changes on a terminal, one a second elsewhere, none
-    of what is over sooner.
+    """What is shown on standard error while it lasts: one line that changes on a terminal; elsewhere a line for each
+    step, and one each half a minute; none of what is over within a second.
     """
 
     def __init__(self) -> None:
@@ -235,15 +237,20 @@ class Watch:
         self._interval = 0.1 if self._terminal else 1.0
         self._next = time.monotonic() + self._interval
         self._shown = 0
+        self._told = ""
+        self._tell = 0.0
 
     def step(self, what: str) -> None:
         self._what = what
 
     def tick(self, now: float) -> None:
         self._now = now
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._interval
-            self._show()
+        moment = time.monotonic()
+        if moment >= self._next:
+            self._next = moment + self._interval
+            if self._terminal or self._what != self._told or moment >= self._tell:
+                self._told, self._tell = self._what, moment + STILL
+                self._show()
 
     def where(self) -> str:
         from cluster.cli.rehearse_output import moment

@@ -182,6 +182,22 @@ def test_progress_fits_into_the_terminal(
     assert capsys.readouterr().err == "\r" + " " * 29 + "\r"
 
 
+def test_progress_in_a_file_is_a_line_for_each_step_and_now_and_then_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("cluster.cli.rehearse.time.monotonic", lambda: now)
+    watch = Watch()
+    watch.name = "some"
+    for second in range(70):
+        watch.step("one" if second < 3 else "two")
+        watch.tick(float(second))
+        now += 1.0
+    assert capsys.readouterr().err.splitlines() == [
+        "some: 0:01.0, one", "some: 0:03.0, two", "some: 0:33.0, two", "some: 1:03.0, two",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00.0"), (59.96, "1:00.0"), (754.04, "12:34.0"), (7262.5, "2:01:02.5")]
 )
