@@ -10,6 +10,7 @@ too long, which he can only be when nothing was delivered.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -118,31 +119,41 @@ History = list[tuple[Plan, list[tuple[str, int, int]]]]
 @st.composite
 def histories(draw: st.DrawFn, *, shape: str, most: int = 5) -> History:
     """``shape``: "internal" (one AS, anybody with anybody), "reflectors", "external" (an AS each), "mixed"."""
-    size = draw(st.integers(2, most))
+    ases, add_path, parts = _strategies(shape, draw(st.integers(2, most)))
+    own = tuple(LOCAL_AS + number for number in draw(ases))
+    several = draw(add_path)
+    return [
+        (Plan(own, several, clusters, edges, blocks, shared), script)
+        for clusters, edges, blocks, shared, script in draw(parts)
+    ]
+
+
+@functools.cache  # made anew for each example they would cost as much as all that is drawn
+def _strategies(shape: str, size: int) -> tuple[st.SearchStrategy[Any], ...]:
+    """ASes, who tells every path, and the rest of each plan with what happens then."""
 
     def each(one: st.SearchStrategy[_T], *, unique: bool = False) -> st.SearchStrategy[tuple[_T, ...]]:
         if unique:
             return st.lists(one, min_size=size, max_size=size, unique_by=lambda value: value).map(tuple)
-        return st.lists(one, min_size=size, max_size=size).map(tuple)
+        return st.tuples(*[one] * size)
 
+    reflects, filtered = shape in ("reflectors", "mixed"), shape in ("external", "mixed")
     ases = {"external": st.integers(1, 99), "mixed": st.sampled_from((1, 2))}.get(shape, st.just(0))
-    own = tuple(LOCAL_AS + number for number in draw(each(ases, unique=shape == "external")))
-    add_path = st.booleans() if shape in ("reflectors", "mixed") else st.just(draw(st.booleans()))
-    clusters = st.sampled_from((0, 1, 2, 3)) if shape in ("reflectors", "mixed") else st.just(0)
-    filters = st.sampled_from(("", "", "", "reject", "prefer") if shape in ("external", "mixed") else ("",))
-    several = draw(each(add_path))
-    plan = st.builds(
-        Plan,
-        ases=st.just(own),
-        add_path=st.just(several),
-        clusters=each(clusters),
-        edges=st.dictionaries(
+    filters = st.sampled_from(("", "", "", "reject", "prefer") if filtered else ("",))
+    part = st.tuples(
+        each(st.sampled_from((0, 1, 2, 3)) if reflects else st.just(0)),
+        st.dictionaries(
             st.sampled_from(pairs(range(1, size + 1))), st.tuples(filters, filters, st.booleans())
         ),
-        blocks=each(st.integers(0, 3)),
-        shared=each(st.booleans()),
+        each(st.integers(0, 3)),
+        each(st.booleans()),
+        st.lists(steps, max_size=25),
     )
-    return draw(st.lists(st.tuples(plan, st.lists(steps, max_size=25)), min_size=1, max_size=3))
+    return (
+        each(ases, unique=shape == "external"),
+        each(st.booleans()) if reflects else st.booleans().map(lambda all_paths: (all_paths,) * size),
+        st.lists(part, min_size=1, max_size=3),
+    )
 
 
 # -- playing one --------------------------------------------------------------------------------------------------
