@@ -95,13 +95,15 @@ def _selects(cluster: Cluster, peering: Peering) -> Iterator[Remark]:
     if spec.node and not peering.local:
         yield Remark(index, ("spec", "node"), f"there is no Node {spec.node}: nobody has this peering")
     if spec.node_selector and cluster.nobody(spec.node_selector):
-        message = f"matches none of the {count} nodes: nobody has this peering. Label the nodes that shall"
+        message = (
+            f"matches none of the {count} nodes: nobody has this peering. Label the nodes that are meant"
+        )
         yield Remark(index, ("spec", "nodeSelector"), message)
     if not spec.peer_selector:
         return
     if cluster.nobody(spec.peer_selector):
         message = (
-            f"matches none of the {count} nodes: there is nobody to peer with. Label the nodes that shall be"
+            f"matches none of the {count} nodes: there is nobody to peer with. Label the nodes that are meant"
         )
         yield Remark(index, ("spec", "peerSelector"), message)
     elif len(peering.remote) == 1 and peering.remote == peering.local:
