@@ -133,7 +133,7 @@ def test_nodes_and_routers_come_move_and_go(start: Start, tmp_path: Path) -> Non
     manifest.write_text(NODE)
     assert done(up, "apply", "-f", str(manifest)) == "Successfully applied 3 resource(s)\n"
     block = block_of(up, "late")
-    assert "sessions  9/9 Established" in settled(up)  # six of the mesh of four, and the router's with who does not move
+    assert "sessions  9/9 Established" in settled(up)  # a mesh of four, and the router with who does not move
     routes = done(up, "ip", "route", "node-001")
     assert "203.0.113.0/24 via 10.77.9.9" in routes
     assert f"{block} via 10.77.0.77" in routes

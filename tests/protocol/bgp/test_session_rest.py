@@ -46,9 +46,7 @@ def test_what_people_are_shown_is_what_was_agreed() -> None:
 
 
 @given(seed=st.integers(0, 2**32), hold=st.sampled_from((3, 9, 30, 90)), now=st.floats(0, 1e6))
-def test_silence_is_noticed_as_if_keepalives_had_come_until_now(
-    seed: int, hold: int, now: float
-) -> None:
+def test_silence_is_noticed_as_if_keepalives_had_come_until_now(seed: int, hold: int, now: float) -> None:
     session = established(hold, seed)
     session.rest(0.0)
     session.doubt(now)
