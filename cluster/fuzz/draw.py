@@ -17,7 +17,7 @@ Left out: whether anything is wrong (``checks``), when to stop (``search``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from hypothesis import strategies as st
@@ -64,6 +64,8 @@ SHAPES: Final = "mesh", "reflectors", "peers", "racks"
 
 Families = Literal["ipv4", "ipv6", "dual"]
 Draws = st.SearchStrategy[Action]
+What = Mapping[int | None, st.SearchStrategy[tuple[Step, ...]]]
+"""By the nodes that there are."""
 
 
 def node_names(count: int) -> list[str]:
@@ -311,15 +313,26 @@ def _names_of(scenario: Scenario) -> list[str]:
     return [node.metadata.name for node in world_of(scenario).nodes]
 
 
-@st.composite
 def scenarios(
-    draw: st.DrawFn, *, base: Scenario | None = None, most: int = 12, shapes: Sequence[str] = SHAPES
-) -> Scenario:
+    *, base: Scenario | None = None, most: int = 12, shapes: Sequence[str] = SHAPES
+) -> st.SearchStrategy[Scenario]:
     """``base``: its cluster and its steps come first."""
-    cluster = draw(clusters(most=most, shapes=shapes)) if base is None else base.cluster
-    before = () if base is None else base.steps
-    names = node_names(cluster.nodes or 0) if base is None else _names_of(base)
-    steps = draw(happenings(names))
+    if base is not None:
+        return _scenarios(base, st.just(base.cluster), {base.cluster.nodes: happenings(_names_of(base))})
+    # Made once: for each example anew they would cost as much as what is drawn.
+    what: What = {size: happenings(node_names(size)) for size in range(3, most + 1)}
+    return _scenarios(None, clusters(most=most, shapes=shapes), what)
+
+
+@st.composite
+def _scenarios(
+    draw: st.DrawFn,
+    base: Scenario | None,
+    where: st.SearchStrategy[Cluster],
+    what: What,
+) -> Scenario:
+    cluster = draw(where)
+    steps = draw(what[cluster.nodes])
     mended = draw(st.booleans())
     end = (Step(name="all is mended", do=(Thaw((ALL,)), Heal(), Start((ALL,)))),) if mended else ()
     return Scenario(
@@ -327,6 +340,6 @@ def scenarios(
         seed=draw(st.integers(0, 1 << 16)),
         hold_time=draw(st.sampled_from((90.0, 9.0))) if base is None else base.hold_time,
         cluster=cluster,
-        steps=(*before, *steps, *end),
+        steps=(*(() if base is None else base.steps), *steps, *end),
         expect=(Converged(), SoundIpam(), UnsettledAllowed()),
     )
