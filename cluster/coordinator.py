@@ -422,6 +422,10 @@ class Coordinator:
             raise Unreachable("the cluster is starting: what does not run yet cannot be stopped")
         await self.faults.act(action, nodes)
 
+    def leave_new_nodes_bare(self) -> None:
+        """Nodes that come from now on get no pods of their own accord."""
+        self._hosting.pods_per_node = 0
+
     def request_down(self) -> None:
         self.down_requested.set()
 

@@ -55,6 +55,7 @@ def rehearse_live(
 
     async def main(stage: Live) -> Report | None:
         report = None
+        stage.coordinator.leave_new_nodes_bare()  # as in virtual time
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
             async with trio.open_nursery() as nursery:
 
