@@ -80,7 +80,8 @@ def plan(
 
     The copy has all documents of the running cluster, IPAM's included, and the faults that it is under. It converges,
     the change is applied, and what is different is told: sessions that go, come or start again, routes, pairs of nodes
-    that lose traffic and for how long, addresses, warnings. The cluster itself is only read.
+    that lose traffic and for how long, addresses, warnings. The cluster itself is only read. What a birdc was told by
+    hand is not in the copy.
 
     \b
     Examples:
