@@ -207,6 +207,29 @@ def test_a_node_that_is_deleted_takes_its_leave() -> None:
     tell(story, size=2)
 
 
+def test_who_boots_among_others_waits_for_them_unless_it_is_a_router() -> None:
+    async def story(stage: Virtual) -> None:
+        spec = {"addresses": ["10.77.9.1/24"], "asNumber": 64512, "neighbors": [{"peerIP": "10.77.0.2"}]}
+        stage.apply(
+            {"apiVersion": "lab.tortie/v1", "kind": "Router", "metadata": {"name": "tor"}, "spec": spec}
+        )
+        stage.apply(bgp_peer("tor", peerIP="10.77.9.1", asNumber=64512))
+        stage.apply(node("node-3", "10.77.0.3/24"))
+        await settled(stage)
+        for name in ("tor", ONE):
+            await stage.power_off(name)
+            await stage.sleep(100)
+            await stage.start(name)
+            await settled(stage)
+        recovered = {
+            name: any(event.reason == "Recovery" for _, event in stage.node(name).journal)
+            for name in stage.members()
+        }
+        assert recovered == {ONE: True, TWO: False, "node-3": True, "tor": False}
+
+    tell(story, size=2)
+
+
 def test_pods_that_find_no_address_are_told_and_get_one_when_there_is_a_pool() -> None:
     async def story(stage: Virtual) -> None:
         stage.delete(pool("default", "192.168.0.0/16"))
