@@ -103,6 +103,7 @@ class _Player:
         if self.stuck:
             return StepReport(name=name, began=self.now, ended=self.now, skipped=True)
         self.progress(f"step {number} of {len(self.scenario.steps)}: {name}")
+        self._tolerate(step.expect)
         why = await self._moment(step)
         began = self.now
         waited = " and ".join(map(words, step.when))
@@ -166,9 +167,12 @@ class _Player:
         return Done(text=words(action), at=at, problems=tuple(problems))
 
     async def _look(self, clauses: Sequence[model.Clause]) -> tuple[Finding, ...]:
-        self.judge.tolerant = _tolerates(clauses) or _tolerates(self.scenario.expect)
+        self._tolerate(clauses)
         asked = [clause for clause in clauses if not isinstance(clause, model.UnsettledAllowed)]
         return tuple([await self.judge.look(clause) for clause in asked])
+
+    def _tolerate(self, clauses: Sequence[model.Clause]) -> None:
+        self.judge.tolerant = _tolerates(clauses) or _tolerates(self.scenario.expect)
 
     async def _ends(self) -> _Ends:
         up = sum(each.state == "Established" for each in await self.stage.sessions())

@@ -14,6 +14,7 @@ from cluster.scenario.model import Cluster, Scenario, Step
 from protocol.v3.codec import decode
 from protocol.v3.loader import load
 from protocol.v3.metadata import Resource
+from tests.cluster.test_oracle_general import POOL, gadget
 from tests.strategies.clusters import bgp_configuration, bgp_peer, document, node, pool
 
 ROOT = Path(__file__).parents[3]
@@ -101,6 +102,20 @@ def test_what_a_step_waits_for_is_all_so_at_once() -> None:
     ).steps[-1]
     assert step.began == 300
     assert "session node-001 node-002 is Established: " in step.trouble[0]
+
+
+def test_a_step_that_allows_unsettled_prefixes_is_not_kept_waiting_by_them() -> None:
+    report = played(
+        doing(model.Start(("n2",))),
+        Step(when=(model.WhenConverged(),), expect=(model.UnsettledAllowed(),)),
+        Step(when=(model.WhenConverged(),), within=5.0),
+        nodes=None,
+        pods_per_node=0,
+        resources=resources(POOL, *gadget(2)),
+        off=("n2",),
+    )
+    assert [step.ok for step in report.steps] == [True, True, False], report.failures()
+    assert "no one stable state: 9.9.9.0/24" in report.steps[-1].trouble[0]
 
 
 def test_after_a_step_that_waits_in_vain_nothing_is_done() -> None:
