@@ -35,17 +35,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes, and waits most of the time, begins first: beside all others, and not behind them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes, and waits most of the time, begins first: beside all others, and not behind them. And who goes
+    deeper may take longer by as much, which has to be known before anything of a test runs.
+    """
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
+    depth: int = config.getoption("--depth")
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        if depth > 1 and limit is not None and "depth" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(limit.args[0] * depth), append=False)
 
 
 @pytest.fixture
 def depth(request: pytest.FixtureRequest) -> int:
-    """``--depth``, of a test whose time is longer by as much."""
+    """``--depth``."""
     depth: int = request.config.getoption("--depth")
-    if depth > 1:
-        request.node.add_marker(pytest.mark.timeout(180 * depth), append=False)
     return depth
 
 

@@ -13,7 +13,7 @@ from tests.strategies.histories import History, histories, play
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(480)  # of which hypothesis may take 300 to make an example small
 @pytest.mark.parametrize("shape", ["internal", "reflectors", "external", "mixed"])
 def test_any_history_ends_where_the_configuration_points(shape: str, depth: int) -> None:
     @settings(max_examples=500 * depth, report_multiple_bugs=False)
