@@ -27,9 +27,9 @@ from cluster.scenario.model import (
     Step,
     Wait,
 )
+from tests.real.clusters import free_port
 
 ROOT = Path(__file__).parents[3]
-PORT = 21795
 
 BUSY = Scenario(
     name="busy",
@@ -102,7 +102,7 @@ def test_over_tcp_time_is_virtual_too() -> None:
             Step(at=3600.0, do=(Start(("node-002",)),), expect=(Converged(), Sessions(count=12))),
         ),
     )
-    report = rehearse(scenario, bgp_port=PORT)
+    report = rehearse(scenario, bgp_port=free_port())
     assert report.ok, report.failures()
     assert report.how == OVER_TCP
     assert report.ended > 3600
@@ -111,10 +111,11 @@ def test_over_tcp_time_is_virtual_too() -> None:
 
 def test_a_port_that_is_taken_is_said_before_anything_is_started() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.77.0.1", PORT + 1))
+        taken.bind(("127.77.0.1", 0))
         taken.listen()
-        with pytest.raises(CannotRun, match=r"127\.77\.0\.1:21796 \(for node-001\) is in use"):
-            rehearse(BUSY, bgp_port=PORT + 1)
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotRun, match=rf"127\.77\.0\.1:{port} \(for node-001\) is in use"):
+            rehearse(BUSY, bgp_port=port)
 
 
 @pytest.mark.slow
@@ -126,7 +127,7 @@ def test_on_the_real_clock(tmp_path: Path) -> None:
         "  - do: [power-off: node-002]\n    expect: [converged: {within: 20s}, sessions: {count: 0}]\n"
         "  - do: [start: [node-002, node-003]]\n    expect: [converged: {within: 20s}, sessions: {count: 6, within: 10s}]\n"
     )
-    command = [sys.executable, "-P", "-m", "cluster", "rehearse", "--real", "--bgp-port", str(PORT + 2)]
+    command = [sys.executable, "-P", "-m", "cluster", "rehearse", "--real", "--bgp-port", str(free_port())]
     ended = subprocess.run(
         [*command, str(tmp_path)],
         env={"PYTHONPATH": str(ROOT)},
