@@ -43,12 +43,15 @@ class Pods:
         return sorted(f"{name}: {pod}: {why}" for name, pod, why in failures if why)
 
     async def delete(self, name: str, pods: Iterable[tuple[str, str]]) -> int:
-        """``pods``: names with their namespaces. How many of them there were."""
+        """``pods``: names with their namespaces. How many of them there were, until the node stopped."""
         deleted = 0
         for pod, namespace in pods:
+            node = self._host.nodes.get(name)
+            if node is None:
+                break  # it was stopped meanwhile
             self._hungry.get(name, {}).pop(pod, None)
             with suppress(NotFound):
-                await self._host.nodes[name].delete_pod(pod, namespace)
+                await node.delete_pod(pod, namespace)
                 deleted += 1
         return deleted
 

@@ -63,6 +63,22 @@ async def established(stage: Virtual, one: str, other: str) -> set[str]:
 # --- what befalls nodes -------------------------------------------------------------------------------------------
 
 
+def test_a_node_that_stops_in_the_midst_of_deleting_pods() -> None:
+    async def story(stage: Virtual) -> None:
+        await stage.add_pods(ONE, 3)
+        async with trio.open_nursery() as nursery:
+            begun = trio.Event()
+            stage.store.watch(lambda change: begun.set() if change.new is None else None)
+            nursery.start_soon(stage.delete_pods, ONE, 4)
+            await begun.wait()
+            await stage.stop(ONE)
+        assert 0 < len(stage.store.list("WorkloadEndpoint")) - 4 < 4
+        await stage.start(ONE)
+        await settled(stage)
+
+    tell(story)
+
+
 @pytest.mark.parametrize("vouches", [True, False])
 def test_silence_is_noticed_after_two_thirds_of_the_hold_time_at_the_earliest(vouches: bool) -> None:
     """Whether keepalives were really sent until then makes no difference."""
