@@ -27,6 +27,8 @@ from cluster.scenario.write import span, words
 from cluster.spec import World
 
 START = "the start"
+CONVERGING, THE_END = "converging", "the end"
+"""What is told when nobody does anything."""
 
 Progress = Callable[[str], object]
 """Is told what comes next, in words."""
@@ -92,7 +94,7 @@ class _Player:
         return self.stage.now() - self.judge.start
 
     async def start(self, trouble: Sequence[str]) -> StepReport:
-        self.progress("converging")
+        self.progress(CONVERGING)
         finding = await self.judge.look(model.Converged(PATIENCE))
         settled = self.stage.now()
         self.judge.start = self.judge.step = self.judge.done = settled
@@ -131,7 +133,7 @@ class _Player:
         )
 
     async def end(self) -> tuple[Finding, ...]:
-        self.progress("the end")
+        self.progress(THE_END)
         return await self._look(self.scenario.expect)
 
     def loss(self, since: float) -> LossReport | None:
