@@ -358,5 +358,16 @@ def alternate(
     return rows, list(complaints.values())
 
 
+def run() -> None:
+    """Ctrl-C in the middle of a trio.run comes out as a group, which click knows nothing of."""
+    try:
+        main(prog_name="bench")
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        click.echo("\nAborted!", err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    main(prog_name="bench")
+    run()

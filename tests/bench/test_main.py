@@ -100,3 +100,21 @@ def test_a_missing_bird_is_bad_usage(calls: list[str], monkeypatch: pytest.Monke
     assert result.exit_code == 2
     assert "apt install bird2" in result.stderr
     assert calls == []
+
+
+def test_ctrl_c_is_a_word_wherever_it_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*errors: BaseException) -> None:
+        def raises(**_: object) -> None:
+            raise BaseExceptionGroup("a nursery", [BaseExceptionGroup("a node", errors)])
+
+        monkeypatch.setattr(bench_main, "main", raises)
+
+    interrupted(KeyboardInterrupt())
+    with pytest.raises(SystemExit) as caught:
+        bench_main.run()
+    assert (caught.value.code, capsys.readouterr().err) == (1, "\nAborted!\n")
+    interrupted(KeyboardInterrupt(), ValueError("of ours"))
+    with pytest.raises(BaseExceptionGroup):
+        bench_main.run()
