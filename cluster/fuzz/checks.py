@@ -31,7 +31,8 @@ from cluster.loss.failure import Reason
 from cluster.oracle import plain
 from cluster.rehearsal.virtual import Virtual
 from cluster.scenario import model
-from cluster.scenario.model import PATIENCE, Action, Scenario
+from cluster.scenario.form import is_name
+from cluster.scenario.model import ALL, PATIENCE, Action, Scenario
 from cluster.soundness import unsound
 from protocol.bgp.errors import Code, describe
 from protocol.prefix import format_prefix
@@ -83,7 +84,7 @@ class Checks:
         if not self.findings and not self.cycles:
             self._found("sessions", self._lacking(stage))
             self._found("restart", self._still_restarting(stage))
-            self._found("address", unsound(stage.store.list, interrupted=self._struck()))
+            self._found("address", unsound(stage.store.list, interrupted=self._struck(stage)))
             self._found("loop", self._lost(stage, unsettled))
         if not self.findings and not self.cycles and self.scenario.seed % WEIGHED == 0:
             self._found("growth", await growth(stage))
@@ -190,12 +191,12 @@ class Checks:
     def _actions(self) -> Iterator[Action]:
         return (action for step in self.scenario.steps for action in step.do)
 
-    def _struck(self) -> frozenset[str]:
-        """Who may have died in the middle of something. By name, as far as that can be told of a scenario; else
-        anybody.
-        """
+    def _struck(self, stage: Virtual) -> frozenset[str]:
+        """Who may have died in the middle of something: anybody, if they are meant by a selector."""
         names = [name for action in self._actions() if isinstance(action, _STRIKES) for name in action.names]
-        return frozenset(names)
+        if all(name != ALL and is_name(name) for name in names):
+            return frozenset(names)
+        return frozenset((*names, *stage.members()))
 
 
 _SILENCES = model.PowerOff | model.Freeze | model.Partition | model.Flap

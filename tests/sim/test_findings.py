@@ -62,6 +62,14 @@ FINDINGS = [
             ),
         ),
     ),
+    Scenario(
+        name="all-nodes-lose-power-by-one-word-while-they-claim-blocks",
+        seed=1,
+        cluster=Cluster(nodes=6, pods_per_node=0),
+        steps=(
+            Step(do=(Patch(("IPPool", "", "default-ipv4-ippool"), {"spec": {"ipipMode": "Always"}}), PowerOff(("all",)))),
+        ),
+    ),
 ]  # fmt: skip
 
 
