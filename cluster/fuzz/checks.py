@@ -9,7 +9,8 @@ Owns ``Checks``, which looks at a ``Virtual`` when a scenario has been played, a
     sessions    all that configurations ask for are up
     restart     nobody is taken to be restarting who is back
     address     IPAM's records are sound
-    loop        no packet goes round between living nodes; where nothing but Calico's defaults is configured none is lost
+    loop        no packet goes round between living nodes by one route; where nothing but Calico's defaults is configured none
+                is lost
     notification  no session ended for a reason that nothing gave
 
 A prefix that has no stable state, or several, by the oracle (``unsettled``), is the configuration's fault: such a cycle
@@ -27,7 +28,7 @@ import attrs
 
 from cluster.fuzz.growth import growth
 from cluster.fuzz.oscillation import Cycle, watch
-from cluster.loss.failure import Reason
+from cluster.loss.failure import LOOP, Reason
 from cluster.oracle import plain
 from cluster.rehearsal.virtual import Virtual
 from cluster.scenario import model
@@ -35,7 +36,7 @@ from cluster.scenario.form import is_name
 from cluster.scenario.model import ALL, PATIENCE, Action, Scenario
 from cluster.soundness import unsound
 from protocol.bgp.errors import Code, describe
-from protocol.prefix import format_prefix
+from protocol.prefix import format_prefix, parse_prefix
 
 GRACE: Final = 250.0
 """Seconds in which every timer of a restart that was waited for is over (BIRD's ``graceful restart wait`` is 240)."""
@@ -131,8 +132,19 @@ class Checks:
             last = pair.intervals[-1]
             if not pair.lost_at_end or not {pair.source, pair.destination} <= stage.host.nodes.keys():
                 continue
-            if simple or (last.reason == Reason.LOOP.value and not unsettled):
+            if simple or (
+                last.reason == Reason.LOOP.value and not unsettled and self._by_one_route(stage, last.why)
+            ):
                 yield f"{pair.source} to the pods of {pair.destination}: {last.why}"
+
+    @staticmethod
+    def _by_one_route(stage: Virtual, why: str) -> bool:
+        """Whether all who send a packet round have a route to the same prefix, which is BGP's fault then. Where one of them sends it
+        by a default route, since its kernel is to have none that is longer, it is the configuration's.
+        """
+        text, _, names = why.partition(LOOP)
+        prefix, nodes = parse_prefix(text), stage.host.nodes
+        return all(name in nodes and prefix in nodes[name].fib.routes for name in names.split(", "))
 
     @staticmethod
     def _is_simple(stage: Virtual) -> bool:

@@ -26,6 +26,8 @@ class Reason(enum.Enum):
     WRONG_NODE = "wrong node"
 
 
+LOOP = " goes round: "
+
 Why = tuple[Reason, int, Prefix, Address, tuple[int, ...]]
 """Reason; the node that has nowhere to send the packet; the prefix that it matched there, or that nobody has; the
 gateway, if there is one; and the nodes to name: whose the gateway is, all of a loop, or whose pod it was.
@@ -39,7 +41,7 @@ def words(why: Why, names: Sequence[str]) -> str:
     if reason is Reason.NO_ROUTE:
         return f"{at} has no route to {what}"
     if reason is Reason.LOOP:
-        return f"{what} goes round: {_loop(others, names)}"
+        return f"{what}{LOOP}{_loop(others, names)}"
     if reason is Reason.WRONG_NODE:
         return f"{at} keeps {what}, which is {names[others[0]]}'s"
     if reason is Reason.STRANGER:

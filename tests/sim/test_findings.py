@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.fuzz.draw import document
 from cluster.fuzz.trial import attempt
 from cluster.rehearsal.rehearse import rehearse
 from cluster.scenario.model import (
@@ -18,6 +19,20 @@ from cluster.scenario.model import (
     Scenario,
     Step,
     Wait,
+)
+
+BORDER = (
+    document(
+        "Router",
+        "border",
+        {
+            "addresses": ["10.77.9.9/16"],
+            "asNumber": 65000,
+            "announce": ["0.0.0.0/0"],
+            "neighbors": [{"nodeSelector": "all()"}],
+        },
+    ),
+    document("BGPPeer", "border", {"peerIP": "10.77.9.9", "asNumber": 65000}),
 )
 
 FINDINGS = [
@@ -68,6 +83,13 @@ FINDINGS = [
         cluster=Cluster(nodes=6, pods_per_node=0),
         steps=(
             Step(do=(Patch(("IPPool", "", "default-ipv4-ippool"), {"spec": {"ipipMode": "Always"}}), PowerOff(("all",)))),
+        ),
+    ),
+    Scenario(
+        name="a-pool-is-disabled-before-anybody-has-its-tunnel-address-and-a-router-outside-has-the-default-route",
+        cluster=Cluster(nodes=3, pods_per_node=1, resources=BORDER),
+        steps=(
+            Step(do=(Patch(("IPPool", "", "default-ipv4-ippool"), {"spec": {"disabled": True, "vxlanMode": "Always"}}),)),
         ),
     ),
 ]  # fmt: skip
