@@ -26,6 +26,7 @@ import trio
 
 from cluster.api.control import NoSuchNode
 from cluster.hosting import Ask
+from cluster.rehearsal.weather import ordered
 from protocol.sync.errors import Invalid
 
 AskAll = Callable[[str, Any], Awaitable[Any]]
@@ -126,7 +127,7 @@ class Faults:
     async def cut(self, one: str, other: str) -> None:
         async with self._turn:
             self._check(one, other)
-            pair = _ordered(one, other)
+            pair = ordered(one, other)
             if pair not in self.cuts:
                 await self.ask_all("weather", ["cut", [*pair]])
                 self.cuts[pair] = None
@@ -135,7 +136,7 @@ class Faults:
     async def heal(self, one: str, other: str) -> None:
         async with self._turn:
             self._check(one, other)
-            pair = _ordered(one, other)
+            pair = ordered(one, other)
             if pair in self.cuts:
                 await self.ask_all("weather", ["heal", [*pair]])
                 self.cuts.pop(pair, None)
@@ -200,7 +201,3 @@ class Faults:
         if self.linked is not None:
             self.linked(*pair, works)
         self.changed()
-
-
-def _ordered(one: str, other: str) -> tuple[str, str]:
-    return (one, other) if one < other else (other, one)

@@ -23,15 +23,13 @@ import trio
 from cluster.addressing import AddressingError, Endpoints
 from cluster.datastore.memory import Change, MemoryStore
 from cluster.processes import ShardProcess
-from cluster.spec import addresses_of
+from cluster.spec import HOSTED, addresses_of
 from protocol.prefix import Address
 from protocol.sync.errors import Unreachable
 from protocol.v3.codec import decode
 from protocol.v3.lab import Router
 from protocol.v3.node import Node
 from protocol.v3.workload import WorkloadEndpoint
-
-KINDS = frozenset({Node.kind, Router.kind})
 
 Ask = Callable[[int, str, Any], Awaitable[Any]]
 """A shard, a method, parameters; raises Unreachable when the shard is dead."""
@@ -68,7 +66,7 @@ class Hosting:
         } & self.host_of.keys()
 
     def written(self, change: Change) -> None:
-        if change.key[0] in KINDS:
+        if change.key[0] in HOSTED:
             self._pending[change.key[2]] = None
             self._news.set()
 

@@ -25,8 +25,8 @@ import trio
 from agents.dataplane.fib import FibRoute, Routes
 from cluster.datastore.memory import MemoryStore
 from cluster.faults import Faults, State
-from cluster.hosting import KINDS as HOSTED
 from cluster.oracle.tables import unspell
+from cluster.spec import HOSTED
 from protocol.prefix import Prefix
 from protocol.sync.errors import Conflict, NotFound
 

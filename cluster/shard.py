@@ -53,7 +53,7 @@ from cluster.lives import Lives
 from cluster.memory import return_large_blocks
 from cluster.pods import Pods
 from cluster.rehearsal.weather import Weather
-from cluster.spec import addresses_of
+from cluster.spec import HOSTED, addresses_of
 from cluster.views import event_rows, peer_rows, route_rows
 from cluster.workloads import pod_names
 from protocol.bgp.fsm import STATE_NAMES
@@ -65,8 +65,6 @@ from protocol.v3.node import Node as NodeResource
 
 PROGRESS_INTERVAL = 0.02
 """Seconds between two reports of the counts: short against what a person sees, long against what one costs."""
-
-HOSTED = frozenset({NodeResource.kind, Router.kind})
 
 FIBS_INTERVAL = 0.05
 """Seconds between two batches of changes of the tables, when somebody wants them: they carry their times themselves."""

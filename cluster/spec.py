@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
@@ -145,6 +145,10 @@ class World:
 
     def _configurations(self) -> dict[str, BGPConfiguration]:
         return {each.metadata.name: each for each in self.of_kind(BGPConfiguration)}
+
+
+HOSTED: Final = Node.kind, Router.kind
+"""Kinds of what runs BGP here, at addresses of its own; of both kinds together a name is one's alone."""
 
 
 def addresses_of(resource: Resource) -> dict[int, Address]:

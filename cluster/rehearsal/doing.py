@@ -21,10 +21,12 @@ import attrs
 from cluster.api import patches
 from cluster.cleanup import Cleanup
 from cluster.rehearsal.stage import SessionView, Stage
+from cluster.rehearsal.weather import ordered
 from cluster.scenario import model
 from cluster.scenario.model import Action, Names
 from cluster.scenario.names import UnknownName, pick
 from cluster.scenario.write import listed, span
+from cluster.spec import HOSTED
 from cluster.writing import Writing
 from protocol.sync.errors import DatastoreError
 from protocol.sync.messages import Document
@@ -133,7 +135,7 @@ class Doing:
                 for resource in resources:
                     document = encode(resource)
                     self._try(resource.key, problems, partial(self._writing.apply, document))
-                if any(resource.kind in ("Node", "Router") for resource in resources):
+                if any(resource.kind in HOSTED for resource in resources):
                     await self.stage.sleep(BOOT)
             case model.Patch(key=key, patch=patch, type=type_):
                 self._try(key, problems, partial(self._writing.patch, key, _PATCHES[type_], patch))
@@ -167,7 +169,7 @@ class Doing:
 
     def _pairs(self, one: Names, other: Names) -> list[tuple[str, str]]:
         left, right = members_of(one, self.stage), members_of(other, self.stage)
-        pairs = [_pair(here, there) for here in left for there in right if here != there]
+        pairs = [ordered(here, there) for here in left for there in right if here != there]
         return [*dict.fromkeys(pairs)]
 
     async def _cut(self, pair: tuple[str, str]) -> None:
@@ -180,7 +182,7 @@ class Doing:
             await self.stage.heal(*pair)
 
     async def _flap(self, flap: model.Flap) -> None:
-        pair = _pair(*members_of((flap.one, flap.other), self.stage))
+        pair = ordered(*members_of((flap.one, flap.other), self.stage))
         began = self.stage.now()
         for number in range(flap.times):
             await self.stage.sleep(max(0.0, began + number * flap.every - self.stage.now()))
@@ -219,10 +221,6 @@ def established(sessions: Iterable[SessionView]) -> frozenset[End]:
     return frozenset(
         (each.node, each.neighbour, each.family) for each in sessions if each.state == "Established"
     )
-
-
-def _pair(one: str, other: str) -> tuple[str, str]:
-    return (one, other) if one < other else (other, one)
 
 
 def _refused(key: Key, why: str) -> str:

@@ -24,7 +24,7 @@ from cluster.scenario.form import blocks_of
 from cluster.scenario.names import UnknownName
 from cluster.scenario.write import span, words
 from cluster.soundness import unsound
-from cluster.spec import addresses_of
+from cluster.spec import HOSTED, addresses_of
 from protocol.prefix import Address, format_address, parse_address, parse_prefix
 from protocol.v3.codec import decode
 
@@ -177,7 +177,7 @@ class Judge:
     def _addresses(self) -> dict[str, tuple[Address, ...]]:
         return {
             document["metadata"]["name"]: tuple(addresses_of(decode(document)).values())
-            for kind in ("Node", "Router")
+            for kind in HOSTED
             for document in self.stage.store.list(kind)
         }
 

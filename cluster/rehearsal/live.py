@@ -30,13 +30,11 @@ from cluster.processes import CannotStart, Processes, ShardProcess
 from cluster.rehearsal.stage import SessionView, Settled
 from cluster.shard import PROGRESS_INTERVAL
 from cluster.shard import serve as serve_shard
-from cluster.spec import addresses_of
+from cluster.spec import HOSTED, addresses_of
 from cluster.workloads import pod_names
 from protocol.prefix import Prefix, format_address, format_prefix
 from protocol.sync.messages import Document
 from protocol.v3.codec import decode
-from protocol.v3.lab import Router
-from protocol.v3.node import Node
 from protocol.v3.workload import WorkloadEndpoint
 
 if TYPE_CHECKING:
@@ -76,11 +74,7 @@ class Live:
         await self._catch_up()
 
     def members(self) -> Sequence[str]:
-        return sorted(
-            document["metadata"]["name"]
-            for kind in (Node.kind, Router.kind)
-            for document in self.store.list(kind)
-        )
+        return sorted(document["metadata"]["name"] for kind in HOSTED for document in self.store.list(kind))
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
@@ -154,7 +148,7 @@ class Live:
     async def sessions(self, of: Collection[str] | None = None) -> Sequence[SessionView]:
         names = {
             address: document["metadata"]["name"]
-            for kind in (Router.kind, Node.kind)
+            for kind in HOSTED
             for document in self.store.list(kind)
             for address in addresses_of(decode(document)).values()
         }

@@ -45,16 +45,14 @@ from cluster.rehearsal.quiet import Quiet
 from cluster.rehearsal.stage import SessionView, Settled
 from cluster.rehearsal.weather import Weather
 from cluster.rehearsal.witness import Witness
-from cluster.spec import addresses_of
+from cluster.spec import HOSTED, addresses_of
 from cluster.workloads import pod_names
 from protocol.bgp.fsm import STATE_NAMES
 from protocol.prefix import Address, Prefix, format_address, format_prefix
-from protocol.v3.lab import Router
 from protocol.v3.metadata import Key
 from protocol.v3.node import Node as NodeResource
 from protocol.v3.workload import WorkloadEndpoint
 
-HOSTED = NodeResource.kind, Router.kind
 EPOCH = 1_700_000_000.0
 """Unix time at the start of every run."""
 MAX_DIFFERENCES = 3

@@ -98,13 +98,13 @@ class Weather:
             self._forget(name)
 
     def cut(self, one: str, other: str) -> None:
-        pair = _ordered(one, other)
+        pair = ordered(one, other)
         if pair not in self.cuts:
             self.cuts[pair] = None
             self._sever(self._now_of(one), self._now_of(other))
 
     def heal(self, one: str, other: str) -> None:
-        pair = _ordered(one, other)
+        pair = ordered(one, other)
         if pair in self.cuts:
             del self.cuts[pair]
             self._join(self._known[one], self._known[other])
@@ -353,7 +353,8 @@ class WeatherLinks:
             self._links.close(link)
 
 
-def _ordered(one: str, other: str) -> tuple[str, str]:
+def ordered(one: str, other: str) -> tuple[str, str]:
+    """A link has no direction: the pair in the order of the names."""
     return (one, other) if one < other else (other, one)
 
 

@@ -40,7 +40,7 @@ from cluster.scenario.rules import faults_of
 from cluster.scenario.spare import without
 from cluster.scenario.values import action_of, clause_of, cluster_of, condition_of, key_of
 from cluster.scenario.world import world_of
-from cluster.spec import SpecError, World
+from cluster.spec import HOSTED, SpecError, World
 from protocol.prefix import parse_address
 from protocol.v3 import yamltree
 from protocol.v3.fields import Subdomain
@@ -62,7 +62,6 @@ KIND: Final = "Scenario"
 
 _SIEVES: Final = 3
 """A form is looked at so often: field by field, for what is between the fields, and whether nothing is left."""
-_HOSTED: Final = ("Node", "Router")
 _OPTION: Final = re.compile(r"--([a-z-]+) (.*)", re.DOTALL)
 
 
@@ -80,7 +79,7 @@ def find(source: str) -> list[str]:
     path = Path(source)
     if not path.is_dir():
         return [source]
-    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and not file.is_dir())
     found = [str(file) for file in files if may_be_scenario(file)]
     if not found:
         raise ManifestError([_problem(source, 0, f"no file with a {KIND} in this directory")])
@@ -352,7 +351,7 @@ class _Reading:
         for step in scenario.steps:
             for action in step.do:
                 if isinstance(action, model.Apply):
-                    known |= {each.metadata.name for each in action.resources if each.kind in _HOSTED}
+                    known |= {each.metadata.name for each in action.resources if each.kind in HOSTED}
 
         def check(names: Iterable[str], path: yamltree.Path) -> None:
             for name in names:

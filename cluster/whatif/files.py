@@ -21,9 +21,9 @@ from typing import Final
 
 import attrs
 
-from cluster.hosting import KINDS as HOSTED
 from cluster.scenario import model
 from cluster.scenario.write import write
+from cluster.spec import HOSTED
 from cluster.whatif.change import Change
 from cluster.whatif.plan import Plan, plan_text
 from cluster.whatif.state import BadState, State

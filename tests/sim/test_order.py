@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from cluster.fuzz.oscillation import watch
 from cluster.rehearsal.clock import run_virtual
-from cluster.rehearsal.virtual import HOSTED, Virtual
+from cluster.rehearsal.virtual import Virtual
+from cluster.spec import HOSTED
 from tests.strategies.clusters import Document
 from tests.strategies.lab import labs
 from tests.strategies.manifests import Drawn
