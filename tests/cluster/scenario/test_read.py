@@ -176,6 +176,7 @@ def test_of_a_directory_those_files_that_have_a_scenario(tmp_path: Path) -> None
     (tmp_path / "a.yaml").write_text(spec("seed: 1"))
     (tmp_path / "b.yaml").write_text(POOL)
     (tmp_path / "c.yml").write_text("kind: Scenario\n\t")
+    (tmp_path / "d.yaml").mkdir()
     assert find(str(tmp_path)) == [str(tmp_path / "a.yaml"), str(tmp_path / "c.yml")]
     with pytest.raises(ManifestError, match="no file with a Scenario in this directory"):
         find(str(tmp_path.parent))
