@@ -101,14 +101,14 @@ class LossWatch:
         self._beginning = False
         self._faults.linked = self._linked
         self._news.set()
-        await self._ask_all("watch_fibs", [True])
+        await self._ask("watch_fibs", [True])
         await self.catch_up()
         return account
 
     async def catch_up(self) -> None:
         """Until the shards have told all that has happened up to now."""
         self._asked = self._clock()
-        await self._ask_all("report_fibs", None)
+        await self._ask("report_fibs", None)
 
     async def report(self) -> LossReport:
         """Up to now. Raises NotFound when nobody counts."""
@@ -124,7 +124,14 @@ class LossWatch:
         self.account = None
         self._stop()
         self._faults.linked = None
-        await self._ask_all("watch_fibs", [False])
+        await self._ask("watch_fibs", [False])
+
+    async def _ask(self, method: str, params: Any) -> None:
+        """A process that stands still holds nobody up for longer than the account waits for its facts."""
+        from cluster.loss.late import PATIENCE  # noqa: PLC0415  # as above
+
+        with trio.move_on_after(PATIENCE):
+            await self._ask_all(method, params)
 
     async def run(self) -> None:
         """Ends counts that nobody asks for any more; until cancelled."""

@@ -12,6 +12,7 @@ from agents.dataplane.fib import Fib, device, via
 from cluster.datastore.memory import MemoryStore
 from cluster.faults import Faults, State
 from cluster.fibfeed import FibFeed
+from cluster.loss.late import PATIENCE
 from cluster.losswatch import LossWatch
 from protocol.prefix import parse_address, parse_prefix
 from protocol.sync.errors import Conflict, NotFound
@@ -130,6 +131,27 @@ async def test_a_node_that_is_deleted_is_not_one_without_power() -> None:
     world.now += 4
     report = await world.losses.report()
     assert report.powerless == {"n1": ((3.0, 7.0),), "n2": ((0.0, 3.0),)}
+
+
+async def test_a_process_that_stands_still_holds_nobody_up(autojump_clock: trio.testing.MockClock) -> None:
+    world = World()
+    await world.losses.begin()
+
+    async def ask_all(method: str, params: Any = None) -> Sequence[Any]:
+        world.losses.reported(1, [world.now, world.feeds[1].take()])
+        await trio.sleep_forever()
+        return []
+
+    world.losses._ask_all = ask_all
+    world.fibs["n1"].program([BLOCK], None)
+    world.now += 9
+    began = trio.current_time()
+    report = await world.losses.report()
+    assert trio.current_time() - began == PATIENCE
+    assert (report.end, report.total) == (9.0 - PATIENCE, 9.0 - PATIENCE), (
+        "what the other has told until then"
+    )
+    await world.losses.end()
 
 
 async def test_one_count_at_a_time_and_nothing_is_left_of_it() -> None:
