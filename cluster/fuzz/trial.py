@@ -20,8 +20,10 @@ from cluster.rehearsal.rehearse import Interrupted, rehearse
 from cluster.scenario.model import Scenario
 from cluster.spec import SpecError
 
+DETOUR: Final = 20_000
 MOST: Final = 150_000
-"""Events of a run. Twelve nodes to which something happens every other minute have a thousand."""
+"""Twelve nodes to which something happens every other minute have a thousand."""
+_STILL: Final = CONVERGING, THE_END
 _LAST: Final = 4
 """Of them are told."""
 
@@ -39,7 +41,7 @@ class Outcome:
 
 
 class _Endless(Exception):
-    """More than MOST events."""
+    """Too many events. The last of them."""
 
 
 def attempt(scenario: Scenario) -> Outcome:
@@ -53,12 +55,12 @@ def attempt(scenario: Scenario) -> Outcome:
         lines = text.splitlines()
         checks.downs += (line.split(" ", 1)[1] for line in lines if line.split(" ", 3)[2] == "SessionDown")
         events += len(lines)
-        if events > MOST:
+        if events > (MOST if told in _STILL else DETOUR):
             raise _Endless("; ".join(lines[-_LAST:]))
 
     def progress(what: str) -> None:
-        nonlocal told
-        told = what
+        nonlocal told, events
+        told, events = what, 0
 
     try:
         rehearse(scenario, sink=hear, progress=progress, afterwards=checks)
@@ -68,7 +70,7 @@ def attempt(scenario: Scenario) -> Outcome:
         raise KeyboardInterrupt from interrupted  # of which hypothesis makes no finding
     except Exception as error:  # whatever it is: a task of the cluster died of it
         endless = [each for each in _leaves(error) if isinstance(each, _Endless)]
-        if endless and told in (CONVERGING, THE_END):
+        if endless and told in _STILL:
             return Outcome(findings=(Finding("oscillation", f"there is no end to it: {endless[0]}"),))
         if endless:
             return Outcome(endless=True)

@@ -18,7 +18,7 @@ BUSY = Scenario(
 
 
 def test_who_has_too_much_to_do_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "MOST", 200)
+    monkeypatch.setattr(trial, "DETOUR", 200)
     outcome = attempt(BUSY)
     assert outcome.endless
     assert not outcome.findings
