@@ -198,7 +198,9 @@ def _write_files(reports: list[Report | Unplayed], options: dict[str, Any]) -> N
 
         [report] = reports
         loss = getattr(report, "loss", None)
-        if loss is not None:
+        if loss is None:
+            click.echo(f"tortie: {report.scenario}: no step was played, and nothing is drawn", err=True)
+        else:
             plot(loss, options["plot"], title=report.scenario)
 
 

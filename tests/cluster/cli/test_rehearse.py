@@ -132,6 +132,17 @@ def test_one_plot_is_of_one_scenario(files: Path) -> None:
     assert "--plot" in ended.stderr
 
 
+def test_of_a_cluster_that_did_not_start_there_is_no_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    reserved = "apiVersion: projectcalico.org/v3\nkind: IPReservation\nmetadata: {name: all}\nspec: {reservedCIDRs: [0.0.0.0/0]}\n"
+    (tmp_path / "full.yaml").write_text(f"{HEAD % 'full'}---\n{reserved}")
+    ended = run(tmp_path / "full.yaml", "--plot", tmp_path / "x.svg")
+    assert ended.exit_code == 1
+    assert "no step was played" in ended.stdout
+    assert ended.stderr.endswith("tortie: full: no step was played, and nothing is drawn\n")
+    assert not (tmp_path / "x.svg").exists()
+
+
 @pytest.mark.parametrize("option", ["--events", "--junit", "--plot"])
 def test_what_cannot_be_written_is_said_before_anything_is_played(files: Path, option: str) -> None:
     ended = run(files / "good.yaml", option, files / "no" / "where.svg")
