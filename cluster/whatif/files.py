@@ -48,14 +48,16 @@ def read_state(path: Path) -> State | None:
 
 
 def write_plan(directory: Path, plan: Plan, state: State, change: Change, seed: int) -> None:
-    """Into a directory that is there. Raises OSError."""
+    """Into a directory that is there; nobody else may read what is new, for Secrets are in it. Raises OSError."""
     for name, text in (
         ("plan.txt", plan_text(plan)),
         ("plan.json", json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n"),
         (STATE, json.dumps(state.to_json(), ensure_ascii=False) + "\n"),
         ("scenario.yaml", write(scenario_of(state, change, seed, whole=not plan.pairs.before))),
     ):
-        (directory / name).write_text(text)
+        file = directory / name
+        file.touch(mode=0o600)
+        file.write_text(text)
 
 
 def scenario_of(state: State, change: Change, seed: int, *, whole: bool = True) -> model.Scenario:

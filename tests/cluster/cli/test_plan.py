@@ -113,6 +113,7 @@ def test_a_plan_is_written_and_its_state_read_again(here: Path) -> None:
     assert (directory / "plan.txt").read_text() == first.stdout
     written = json.loads((directory / "plan.json").read_text())
     assert State.from_json(json.loads((directory / "state.json").read_text())).pods_per_node == 2
+    assert {file.stat().st_mode & 0o077 for file in directory.iterdir()} == {0}, "Secrets are in them"
     scenario = read(str(directory / "scenario.yaml")).scenario
     assert [step.name for step in scenario.steps] == ["the change"]
 
