@@ -102,7 +102,7 @@ def rehearse_live(
         report = run_live(prepared, main, off=off, shard_lost=lost)
     except Refused as error:
         raise CannotRun(str(error)) from None
-    if dead:
+    if dead and not signals:  # which may have been for all of the process group
         shard = dead[0]
         raise CannotRun(f"shard {shard.number}, which hosts {len(shard.nodes):,} nodes, {shard.ended}")
     if report is None:
