@@ -114,37 +114,29 @@ class Cleanup:
 
     async def _clear_addresses(self, node: str) -> None:
         allocator = self._allocator(node)
-        await self._delete_endpoints(
-            allocator, lambda endpoint: endpoint.spec.node == node, self._store.list("WorkloadEndpoint")
-        )
+        endpoints = self._store.list(WorkloadEndpoint.kind)
+        await self._delete_endpoints(allocator, [each for each in endpoints if each["spec"]["node"] == node])
         for tunnel in _TUNNELS:
             await _release(allocator, f"{tunnel}-tunnel-addr-{node}")
         await allocator.release_host(node)
 
     async def _clear_namespace(self, name: str) -> None:
-        await self._delete_endpoints(
-            self._allocator(),
-            lambda endpoint: endpoint.metadata.namespace == name,
-            self._store.list("WorkloadEndpoint"),
-        )
+        endpoints = self._store.list(WorkloadEndpoint.kind)
+        mine = [each for each in endpoints if each["metadata"]["namespace"] == name]
+        await self._delete_endpoints(self._allocator(), mine)
         for info in KINDS.values():
             for document in self._store.list(info.kind) if info.namespaced else ():
                 if document["metadata"]["namespace"] == name:
                     self._store.delete(info.kind, document["metadata"]["name"], name)
 
-    async def _delete_endpoints(
-        self, allocator: Allocator, wanted: Callable[[WorkloadEndpoint], bool], documents: Iterable[Document]
-    ) -> None:
+    async def _delete_endpoints(self, allocator: Allocator, documents: Iterable[Document]) -> None:
         """As CNI does it: an address is released when no endpoint has it any more."""
         for document in documents:
             endpoint = decode(document)
             assert isinstance(endpoint, WorkloadEndpoint)
-            if wanted(endpoint):
-                if self._store.find(endpoint.key) is not None:
-                    self._store.delete(
-                        "WorkloadEndpoint", endpoint.metadata.name, endpoint.metadata.namespace
-                    )
-                await _release(allocator, handle_of(endpoint.spec.container_id))
+            if self._store.find(endpoint.key) is not None:
+                self._store.delete(WorkloadEndpoint.kind, endpoint.metadata.name, endpoint.metadata.namespace)
+            await _release(allocator, handle_of(endpoint.spec.container_id))
 
     def _allocator(self, node: str = "") -> Allocator:
         """One that knows what a release looks at: pools and IPAM's configuration, as they are now."""
