@@ -18,6 +18,7 @@ from cluster.addressing import (
     has_wide_loopback,
 )
 from protocol.prefix import IPV6, Address, parse_address
+from tests.strategies.network import free_ports
 
 ADDRESSES = st.lists(
     st.one_of(
@@ -111,9 +112,7 @@ def test_a_busy_endpoint_is_found_and_named(listener: tuple[str, int]) -> None:
 
 
 def test_free_endpoints_stay_free(listener: tuple[str, int]) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = probe.getsockname()
+    free = "127.0.0.1", free_ports(1)[0]
     assert find_busy([free]) is None
     assert find_busy([free]) is None, "the look itself must not take the port"
     assert find_busy([free, listener]) == listener

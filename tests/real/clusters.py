@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -13,16 +12,15 @@ from typing import IO
 import attrs
 import pytest
 
+from tests.strategies.network import free_ports
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0  # seconds; on an idle machine nothing here takes two
 
 
 def free_port() -> int:
-    """A port that is free on the loopback addresses of a small cluster: ephemeral, so nobody else's by design."""
-    with socket.socket() as probe:
-        probe.bind(("127.77.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that is free on all loopback addresses."""
+    return free_ports(1)[0]
 
 
 @attrs.define

@@ -357,9 +357,8 @@ def test_what_cannot_be_is_one_clear_line(start: Start, options: list[str], text
 
 def test_a_busy_port_is_named(start: Start) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.77.0.2", 0))
+        taken.bind(("127.77.0.2", port := free_port()))
         taken.listen()
-        port = taken.getsockname()[1]
         up = start("--nodes", "3", port=port)
         assert up.end() == 2
     assert f"127.77.0.2:{port} (for node-002) is in use" in up.process.communicate()[1]

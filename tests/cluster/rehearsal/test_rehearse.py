@@ -111,9 +111,8 @@ def test_over_tcp_time_is_virtual_too() -> None:
 
 def test_a_port_that_is_taken_is_said_before_anything_is_started() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.77.0.1", 0))
+        taken.bind(("127.77.0.1", port := free_port()))
         taken.listen()
-        port = taken.getsockname()[1]
         with pytest.raises(CannotRun, match=rf"127\.77\.0\.1:{port} \(for node-001\) is in use"):
             rehearse(BUSY, bgp_port=port)
 
