@@ -51,12 +51,12 @@ async def play(
     """``stage`` has ``world`` and was started. ``trouble``: what did not work then. ``wall`` is Unix time."""
     player = _Player(scenario, stage, Doing(stage, wall), progress, ups)
     start = await player.start(trouble)
-    steps = []
+    end: tuple[Finding, ...] = ()
     if start.ok:
         await stage.watch_loss()
         for number, step in enumerate(scenario.steps, 1):
-            steps.append(await player.step(step, number))
-    end = await player.end() if start.ok else ()
+            await player.step(step, number)
+        end = await player.end()
     return Report(
         scenario=scenario.name,
         description=scenario.description,
@@ -67,7 +67,7 @@ async def play(
         converged=player.judge.start,
         ended=player.now,
         start=start,
-        steps=tuple(steps),
+        steps=tuple(player.steps),
         end=end,
         loss=player.loss(player.judge.start),
     )
@@ -85,6 +85,9 @@ class _Player:
     """A step has waited in vain."""
     last: float = 0.0
     """When the step before was done."""
+    steps: list[StepReport] = attrs.field(factory=list)
+    _ends_before: _Ends | None = None
+    """The last of ``steps`` has begun with these, and what it does goes on."""
 
     def __attrs_post_init__(self) -> None:
         self.judge = Judge(self.stage, 0.0, tolerant=_tolerates(self.scenario.expect))
@@ -100,41 +103,56 @@ class _Player:
         self.judge.start = self.judge.step = self.judge.done = settled
         return StepReport(name=START, began=-settled, ended=0.0, findings=(finding,), trouble=tuple(trouble))
 
-    async def step(self, step: model.Step, number: int) -> StepReport:
+    async def step(self, step: model.Step, number: int) -> None:
         name = step.name or f"step {number}"
         if self.stuck:
-            return StepReport(name=name, began=self.now, ended=self.now, skipped=True)
+            self.steps.append(StepReport(name=name, began=self.now, ended=self.now, skipped=True))
+            return
         self.progress(f"step {number} of {len(self.scenario.steps)}: {name}")
         self._tolerate(step.expect)
         why = await self._moment(step)
+        ends = await self._close()
         began = self.now
         waited = " and ".join(map(words, step.when))
         if why:
             self.stuck = True
             text = f"waited {span(step.within)} for {waited}: {why}"
-            return StepReport(name=name, began=began, ended=began, waited_for=waited, trouble=(text,))
+            self.steps.append(
+                StepReport(name=name, began=began, ended=began, waited_for=waited, trouble=(text,))
+            )
+            return
         self.judge.step = self.stage.now()
-        ends = await self._ends()
         done = [await self._do(action) for action in step.do]
         self.judge.done = self.last = self.stage.now()
         self.judge.problems = tuple(problem for each in done for problem in each.problems)
         findings = await self._look(step.expect)
-        after = await self._ends()
-        return StepReport(
-            name=name,
-            began=began,
-            ended=self.now,
-            waited_for=waited,
-            done=tuple(done),
-            findings=findings,
-            trouble=_not_allowed(self.judge.problems, step.expect),
-            sessions=_compared(ends, after),
-            loss=self.loss(self.judge.step),
+        self._ends_before = ends
+        self.steps.append(
+            StepReport(
+                name=name,
+                began=began,
+                ended=self.now,
+                waited_for=waited,
+                done=tuple(done),
+                findings=findings,
+                trouble=_not_allowed(self.judge.problems, step.expect),
+            )
         )
 
     async def end(self) -> tuple[Finding, ...]:
         self.progress(THE_END)
-        return await self._look(self.scenario.expect)
+        findings = await self._look(self.scenario.expect)
+        await self._close()
+        return findings
+
+    async def _close(self) -> _Ends:
+        """Whatever has come until now is the last step's."""
+        ends = await self._ends()
+        if self._ends_before is not None:
+            sessions = _compared(self._ends_before, ends)
+            self.steps[-1] = attrs.evolve(self.steps[-1], sessions=sessions, loss=self.loss(self.judge.step))
+            self._ends_before = None
+        return ends
 
     def loss(self, since: float) -> LossReport | None:
         """What was lost since then, until now."""

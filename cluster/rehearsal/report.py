@@ -39,7 +39,7 @@ class Done:
 
 @attrs.frozen(kw_only=True)
 class Ends:
-    """Ends of sessions that were up before and after a step, and how many came and went in between."""
+    """Ends of sessions that were up when a step began and when the next one did, and how many came and went between."""
 
     before: int
     after: int
@@ -50,7 +50,7 @@ class Ends:
 @attrs.frozen(kw_only=True)
 class StepReport:
     """``trouble``: why it was not done, or what did not work and no clause expects. ``skipped``: a step before it
-    waited in vain. ``loss`` is that of this step alone.
+    waited in vain. ``sessions`` and ``loss`` are of the time from its beginning until the next one's, or until the end.
     """
 
     name: str

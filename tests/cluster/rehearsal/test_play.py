@@ -81,6 +81,21 @@ def test_after_counts_from_the_last_action_and_not_from_what_was_expected_of_it(
     assert two.began == 203.0
 
 
+def test_what_comes_before_the_next_step_is_of_this_one_whatever_it_expects() -> None:
+    silent, wait, last = played(
+        doing(model.PowerOff(("node-003",))),
+        Step(at=120.0, do=(model.PowerOff(("node-004",)),)),
+        Step(at=240.0),
+    ).steps
+    assert silent.ended < 1.0
+    assert silent.sessions is not None
+    assert (silent.sessions.before, silent.sessions.after) == (12, 6)
+    assert wait.sessions is not None
+    assert (wait.sessions.before, wait.sessions.after) == (6, 2)
+    assert last.sessions is not None
+    assert (last.sessions.before, last.sessions.after) == (2, 2)
+
+
 def test_a_step_waits_for_what_it_is_told_to() -> None:
     report = played(
         doing(model.PowerOff(("node-002",))),
