@@ -2,7 +2,8 @@
 
 All files are read before anything is started. A cluster that cannot be started, or on the real clock loses a shard,
 hinders no other, and is told in every output. Exit codes: 0 everything as expected; 1 something was not; 2 a file that
-is no scenario, or such a cluster; 128 plus the signal's number when one came first.
+is no scenario, or such a cluster; 128 plus the signal's number when one came first, and then what was played before it
+is written all the same.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
             click.echo(f"warning: {warning}", err=True)
     reports: list[Report | Unplayed] = []
     text = options["output"] == "text"
+    interrupted = 0
     with _Events(options["events"], several=len(read) > 1) as events:
         for each in read:
             watch = Watch()
@@ -110,8 +112,11 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
                 continue
             except Interrupted as error:
                 watch.clear()
-                click.echo(f"tortie: {each.scenario.name}: interrupted at {watch.where()}", err=True)
-                return 128 + error.number
+                why = f"interrupted at {watch.where()}"
+                click.echo(f"tortie: {each.scenario.name}: {why}", err=True)
+                reports.append(Unplayed(scenario=each.scenario.name, file=each.path, why=why))
+                interrupted = 128 + error.number
+                break
             watch.clear()
             reports.append(report)
             if text:
@@ -126,7 +131,7 @@ def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
         from cluster.cli.rehearse_output import summary
 
         click.echo(f"\n{summary(reports)}")
-    return 2 if len(played) < len(reports) else 0 if ok else 1
+    return interrupted or (2 if len(played) < len(reports) else 0 if ok else 1)
 
 
 def _read(sources: tuple[str, ...]) -> list[Read] | None:

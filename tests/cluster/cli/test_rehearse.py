@@ -153,13 +153,25 @@ def test_what_cannot_be_written_is_said_before_anything_is_played(files: Path, o
 
 
 @pytest.mark.slow
-def test_ctrl_c(files: Path) -> None:
+def test_ctrl_c_ends_what_is_played_and_what_was_played_is_told(files: Path) -> None:
     (files / "long.yaml").write_text(
         HEAD.replace("nodes: 3", "nodes: 40") % "long"
         + "  steps:\n  - do: [restart: {nodes: all}, wait: 20h]\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "cluster", "rehearse", str(files / "long.yaml")],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "cluster",
+            "rehearse",
+            "good.yaml",
+            "long.yaml",
+            "good.yaml",
+            "--junit",
+            "it.xml",
+        ],
+        cwd=files,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -167,12 +179,17 @@ def test_ctrl_c(files: Path) -> None:
     )
     assert process.stderr is not None
     line = process.stderr.readline()
-    assert line.startswith("long: ")
+    while line and not line.startswith("long: "):
+        line = process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert out == ""
+    assert out.endswith("\n2 scenarios, 1 not played: long\n")
     assert err.splitlines()[-1].startswith("tortie: long: interrupted at ")
+    written = (files / "it.xml").read_text()
+    assert written.count("<testsuite ") == 2
+    assert "<error" in written
+    assert "interrupted at" in written
 
 
 def test_progress_fits_into_the_terminal(
