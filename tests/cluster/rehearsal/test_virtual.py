@@ -325,6 +325,19 @@ def test_the_loss_account_is_fed() -> None:
     tell(story)
 
 
+def test_what_was_so_when_counting_begins_is_counted() -> None:
+    async def story(stage: Virtual) -> None:
+        await stage.cut(ONE, TWO)
+        await stage.power_off(THREE)
+        account = await stage.watch_loss()
+        await stage.sleep(7)
+        report = account.report(stage.now())
+        assert lost(report) == {(ONE, TWO): 7, (TWO, ONE): 7}
+        assert [*report.powerless] == [THREE]
+
+    tell(story)
+
+
 def lost(report: Any) -> dict[tuple[str, str], float]:
     return {(each.source, each.destination): each.seconds for each in report.pairs}
 

@@ -244,6 +244,11 @@ steps:
         "18: steps[1]: expected an object, found the number 7",
         "19: steps[2].do: expected a list, found an object",
     ]  # fmt: skip
+    text = spec("expect: [ipam: unsound, sessions: {nodes: node-029}]")
+    assert problems(text) == [
+        "s.yaml:5: Scenario/tried: spec.expect[0].ipam: expected one of sound; found the text 'unsound'",
+        "s.yaml:5: Scenario/tried: spec.expect[1]: there is no node or router node-029",
+    ]
     for nodes, other in (("many", "wait: 1s"), ("3", "apply: nowhere.yaml")):
         [problem] = problems(spec(f"cluster: {{nodes: {nodes}}}\nsteps:\n- do: [stop: node-050, {other}]"))
         assert "node-050" not in problem
