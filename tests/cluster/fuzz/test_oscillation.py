@@ -114,12 +114,15 @@ def tell(net: SpeakerNet) -> Looks:
         assert isinstance(link, WireLink)
         net.handle(host(client), [(link, frame)])
     looks = Looks()
-    speakers: dict[str, Speaker] = {f"r{number}": net.speakers[host(number)] for number in (1, 2)}
     for turn in range(200):
         for address in sorted({link.owner for link in net.waiting()}):
             net.deliver_batch(address)
-        looks.look(turn, speakers)
+        looks.look(turn, both(net))
     return looks
+
+
+def both(net: SpeakerNet) -> dict[str, Speaker]:
+    return {f"r{number}": net.speakers[host(number)] for number in (1, 2)}
 
 
 def test_meds_behind_reflectors() -> None:
@@ -131,6 +134,8 @@ def test_meds_behind_reflectors() -> None:
     assert cycle.nodes == ("r1", "r2")
     assert "r1 takes Node_10_77_0_3's (next hop 10.77.0.13, AS path 65001, MED 1)" in str(cycle)
     assert "r1 takes Node_10_77_0_4's (next hop 10.77.0.14, AS path 65002)" in str(cycle)
+    looks.look(200 + 2 * cycle.seconds, both(net))
+    assert looks.cycles() == [], "what was, and has come to rest"
 
 
 def test_who_tells_all_paths_comes_to_rest() -> None:
