@@ -1,6 +1,6 @@
 """Virtual time with one schedule a seed: the only place that touches trio's private switch for it.
 
-Owns ``run_deterministic`` and ``run_virtual``. In virtual time a clock stands still while anybody has something to do,
+Owns ``run_virtual``. In virtual time a clock stands still while anybody has something to do,
 and jumps to the next deadline when nobody has: an hour costs what happens in it. The tasks of each tick run in an order
 that the seed alone decides, so that a seed is a run, and another seed another order of the same causes.
 """
@@ -20,22 +20,12 @@ T = TypeVar("T")
 def run_virtual(
     main: Callable[[], Awaitable[T]], seed: int, instruments: Sequence[trio.abc.Instrument] = ()
 ) -> T:
-    """``trio.run`` from second 0 of a clock that jumps."""
-    return run_deterministic(main, seed, MockClock(autojump_threshold=0), instruments)
-
-
-def run_deterministic(
-    main: Callable[[], Awaitable[T]],
-    seed: int,
-    clock: trio.abc.Clock | None = None,
-    instruments: Sequence[trio.abc.Instrument] = (),
-) -> T:
-    """``trio.run``, the tasks of each tick in an order that depends on the seed alone."""
+    """``trio.run`` from second 0 of a clock that jumps, the tasks of each tick in an order that depends on the seed alone."""
     allowed, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # Final, but read anew every tick
     _run._r.seed(seed)
     try:
-        return trio.run(main, clock=clock, instruments=instruments)
+        return trio.run(main, clock=MockClock(autojump_threshold=0), instruments=instruments)
     finally:
         _run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]  # as above
         _run._r.setstate(state)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agents.ipam.cni import Cni
 from agents.ipam.errors import IPAMError
 from cluster.cleanup import DRAIN, Cleanup
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from protocol.prefix import IPV4, parse_address
 from protocol.sync.errors import Conflict, NotFound
 from protocol.v3.bgp import BGPConfiguration, BGPPeer, BGPPeerSpec
@@ -192,6 +192,6 @@ def test_whatever_is_deleted_while_pods_come_and_go_ipam_stays_whole(
             for kind, name in victims:
                 nursery.start_soon(cleanup(world).delete, kind, name)
 
-    run_deterministic(main, seed, trio.testing.MockClock(autojump_threshold=0))
+    run_virtual(main, seed)
     assert [name for kind, name in victims if name in present(world, kind)] == []
     assert world.audit() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from cluster.rehearsal.virtual import Virtual
 from tests.strategies.clusters import node, pool
 
@@ -63,7 +63,7 @@ def test_a_pool_goes_through_all_encapsulations() -> None:
                     assert {name for name, _ in devices(cluster)} == running
             nursery.cancel_scope.cancel()
 
-    run_deterministic(main, 1)
+    run_virtual(main, 1)
 
 
 def test_a_borrowed_pod_is_found_through_the_tunnel() -> None:
@@ -87,4 +87,4 @@ def test_a_borrowed_pod_is_found_through_the_tunnel() -> None:
                 assert cluster.node(name).fib.routes[of_cat].device == "tunl0"
             nursery.cancel_scope.cancel()
 
-    run_deterministic(main, 1)
+    run_virtual(main, 1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agents.ipam.allocator import LOOKS, Allocator, Assignment, Release
 from agents.ipam.errors import AddressInUseError, BadReleaseError, IPAMError, NoPoolError
 from cluster.datastore.local import LocalDatastore
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from protocol.prefix import (
     IPV4,
     IPV6,
@@ -384,7 +384,7 @@ def test_a_power_cut_at_any_moment_leaves_nothing_that_the_restarted_node_cannot
                 pass
             assert len((await assign(allocator, 8, f"{name}.new")).addresses) == 8
 
-    run_deterministic(main, seed)
+    run_virtual(main, seed)
     assert sorted(handle or "" for handle in world.owners().values()) == sorted(
         ["node-001.new", "node-002.new"] * 8
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agents.ipam.errors import IPAMError
 from agents.syncer import Datastore, Resources
 from cluster.datastore.local import LocalDatastore
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from protocol.prefix import IPV4, IPV6
 from protocol.sync.errors import AlreadyExists, DatastoreError, NotFound
 from protocol.v3.core import Namespace
@@ -143,7 +143,7 @@ def test_an_add_that_fails_anywhere_leaves_nothing_and_the_next_one_succeeds(
         assert failed == (number <= (6 if first else 5))
         assert len(world.owners()) == len(before) + 1
 
-    run_deterministic(main, 0)
+    run_virtual(main, 0)
     assert world.audit() == []
 
 
@@ -155,7 +155,7 @@ def test_the_same_seed_makes_the_same_containers() -> None:
             cni = world.cni("node-001", seed=seed)
             return [(await cni.add(f"pod-{n}")).spec.container_id for n in range(3)]
 
-        return run_deterministic(main, 0)
+        return run_virtual(main, 0)
 
     assert containers(1) == containers(1) != containers(2)
     assert all(len(one) == 64 for one in containers(1))

@@ -21,7 +21,7 @@ from agents.ipam.errors import IPAMError
 from agents.syncer import Datastore
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import MemoryStore
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from protocol.prefix import IPV4, Address, parse_address, parse_prefix
 from protocol.sync.errors import NotFound
 from protocol.v3.codec import decode, encode
@@ -158,7 +158,7 @@ def play(
                 datastore = Dawdling(inner, random.Random(seed * 1000 + number))
                 nursery.start_soon(Actor(world, everybody, everybody[number], ledger, datastore).run, script)
 
-    run_deterministic(main, seed)
+    run_virtual(main, seed)
     return world, ledger
 
 

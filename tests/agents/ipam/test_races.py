@@ -19,7 +19,7 @@ from agents.ipam.blocks import assign, new_block
 from agents.syncer import Datastore, Resources
 from cluster.datastore.local import LocalDatastore
 from cluster.datastore.memory import Change
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from protocol.prefix import IPV4, parse_prefix
 from protocol.sync.errors import NotFound
 from protocol.v3.codec import encode
@@ -96,7 +96,7 @@ def play(world: World, acts: Sequence[Act], choices: Sequence[int], seed: int = 
                 last = choices[len(options) - 1] if len(options) <= len(choices) else able[0]
                 gates[last].turn.set()
 
-    run_deterministic(main, seed)
+    run_virtual(main, seed)
     return options
 
 

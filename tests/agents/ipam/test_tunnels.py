@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agents.ipam.errors import IPAMError
 from agents.ipam.tunnels import RETRY, Tunnel, Tunnels, plan
 from cluster.datastore.local import LocalDatastore
-from cluster.rehearsal.clock import run_deterministic
+from cluster.rehearsal.clock import run_virtual
 from protocol.prefix import contains, format_address, parse_prefix
 from protocol.v3.codec import encode
 from protocol.v3.ippool import IPPool, IPPoolSpec
@@ -235,4 +235,4 @@ def test_any_history_of_pools_ends_alike(history: list[tuple[str, Any, bool]]) -
         assert sorted(map(format_address, world.owners())) == sorted(addresses)
         assert world.audit() == []
 
-    run_deterministic(main, 0)
+    run_virtual(main, 0)
