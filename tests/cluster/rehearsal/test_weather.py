@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
-import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from agents.speaker.links import Link, LinkChange, LinkEvent, Network
 from agents.speaker.memory import MemoryNetwork
@@ -26,7 +26,7 @@ from tests.real.clusters import free_port
 NAMES = ("ant", "bee", "cat")
 ANT, BEE, CAT = (parse_address(f"10.77.0.{number}") for number in (1, 2, 3))
 QUIET = 0.05
-"""Seconds after which nothing comes any more: on the real clock, loopback takes microseconds."""
+"""Seconds after which nothing comes any more."""
 FOREVER = math.inf
 ACCEPTED, CONNECTED, FAILED = LinkChange.ACCEPTED, LinkChange.CONNECTED, LinkChange.FAILED
 TRUSTED, DOUBTED = LinkChange.TRUSTED, LinkChange.DOUBTED
@@ -95,13 +95,19 @@ async def country(make: Callable[[], Network]) -> AsyncIterator[Country]:
         found.shut()
 
 
+@pytest.fixture
+def clock() -> MockClock:
+    """It jumps when nobody has anything to do, and the kernel has nothing more to bring: loopback takes microseconds."""
+    return MockClock(autojump_threshold=0.005)
+
+
 @pytest.fixture(params=[memory, tcp])
 async def land(request: pytest.FixtureRequest) -> AsyncIterator[Country]:
     async with country(request.param) as found:
         yield found
 
 
-async def test_a_cut_holds_back_and_loses_nothing(land: Country) -> None:
+async def test_a_cut_holds_back_and_loses_nothing(land: Country, clock: MockClock) -> None:
     link, accepted = await land.connect()
     land.weather.cut("bee", "ant")
     for said in (b"1", b"2"):
@@ -114,7 +120,7 @@ async def test_a_cut_holds_back_and_loses_nothing(land: Country) -> None:
     assert await heard(land.ant) == [(link, b"back")]
 
 
-async def test_a_dial_over_a_cut_is_never_answered(land: Country) -> None:
+async def test_a_dial_over_a_cut_is_never_answered(land: Country, clock: MockClock) -> None:
     land.weather.cut("ant", "bee")
     link = land.ant.dial(BEE)
     assert await heard(land.ant) == []
@@ -124,14 +130,14 @@ async def test_a_dial_over_a_cut_is_never_answered(land: Country) -> None:
     await land.connect()
 
 
-async def test_a_cut_is_between_two(land: Country) -> None:
+async def test_a_cut_is_between_two(land: Country, clock: MockClock) -> None:
     link, accepted = await land.connect()
     land.weather.cut("ant", "cat")
     land.ant.send(link, b"through")
     assert await heard(land.bee) == [(accepted, b"through")]
 
 
-async def test_a_restart_behind_a_cut_is_seen_when_it_heals(land: Country) -> None:
+async def test_a_restart_behind_a_cut_is_seen_when_it_heals(land: Country, clock: MockClock) -> None:
     _, accepted = await land.connect()
     land.weather.cut("ant", "bee")
     land.ant.shut()
@@ -142,7 +148,7 @@ async def test_a_restart_behind_a_cut_is_seen_when_it_heals(land: Country) -> No
     assert accepted.error in ("Connection reset by peer", "Connection closed")
 
 
-async def test_who_has_given_up_behind_a_cut_hears_no_more(land: Country) -> None:
+async def test_who_has_given_up_behind_a_cut_hears_no_more(land: Country, clock: MockClock) -> None:
     link, accepted = await land.connect()
     land.weather.cut("ant", "bee")
     land.ant.send(link, b"held back")
@@ -153,7 +159,7 @@ async def test_who_has_given_up_behind_a_cut_hears_no_more(land: Country) -> Non
     assert await heard(land.ant) == [(link, FAILED)]
 
 
-async def test_a_power_cut_is_heard_by_who_speaks_when_it_is_over(land: Country) -> None:
+async def test_a_power_cut_is_heard_by_who_speaks_when_it_is_over(land: Country, clock: MockClock) -> None:
     link, accepted = await land.connect()
     land.ant.send(link, b"last words")
     land.weather.power_off("ant")
@@ -172,7 +178,7 @@ async def test_a_power_cut_is_heard_by_who_speaks_when_it_is_over(land: Country)
     assert await heard(land.ant) == [(link, b"a new life")]
 
 
-async def test_nobody_answers_a_dial_without_power(land: Country) -> None:
+async def test_nobody_answers_a_dial_without_power(land: Country, clock: MockClock) -> None:
     land.weather.power_off("bee")
     land.bee.shut()
     link = land.ant.dial(BEE)
@@ -183,7 +189,7 @@ async def test_nobody_answers_a_dial_without_power(land: Country) -> None:
     await land.connect()
 
 
-async def test_who_is_frozen_finds_everything_when_it_thaws(land: Country) -> None:
+async def test_who_is_frozen_finds_everything_when_it_thaws(land: Country, clock: MockClock) -> None:
     link, accepted = await land.connect()
     land.weather.freeze("bee")
     land.ant.send(link, b"one")
@@ -198,7 +204,7 @@ async def test_who_is_frozen_finds_everything_when_it_thaws(land: Country) -> No
     assert [what for link, what in events if link is not accepted] == [ACCEPTED]
 
 
-async def test_fair_weather_is_the_networks_own(land: Country) -> None:
+async def test_fair_weather_is_the_networks_own(land: Country, clock: MockClock) -> None:
     """When everything is over nothing of it is left."""
 
     def own() -> list[bool]:
