@@ -11,8 +11,9 @@ from agents.speaker.tcp_terms import Endpoint
 from protocol.prefix import Address
 
 # Not those that the system gives to whoever asks for none: each connection, to whatever on this computer, has one of
-# these, and may take it between the look and the use. Every process begins elsewhere, since tests run in several.
-_FIRST = 10_000 + os.getpid() % 220 * 100
+# these, and may take it between the look and the use. Nor those of benches. Every process begins elsewhere, since tests
+# run in several.
+_FIRST = 20_000 + os.getpid() % 120 * 100
 _PORTS = itertools.cycle(range(_FIRST, _FIRST + 90))
 
 
