@@ -18,6 +18,7 @@ from cluster.cli import main
 from cluster.cli.rehearse import Watch
 from cluster.cli.rehearse_output import moment
 from tests.conftest import Golden
+from tests.real.clusters import free_port
 
 ROOT = Path(__file__).parents[3]
 HEAD = "apiVersion: lab.tortie/v1\nkind: Scenario\nmetadata: {name: %s}\nspec:\n  cluster: {nodes: 3}\n"
@@ -82,7 +83,7 @@ def test_files_for_others(files: Path) -> None:
 
 def test_what_cannot_be_started_hinders_nobody_and_is_in_the_files(files: Path) -> None:
     (files / "larger.yaml").write_text(GOOD.replace("nodes: 3", "nodes: 4").replace("good", "larger"))
-    junit, port = files / "report.xml", 21797
+    junit, port = files / "report.xml", free_port()
     with socket.create_server(("127.77.0.4", port)):
         both = [files / "larger.yaml", files / "good.yaml"]
         arguments = [*map(str, both), "--tcp", "--bgp-port", str(port), "--junit", str(junit)]
@@ -91,7 +92,7 @@ def test_what_cannot_be_started_hinders_nobody_and_is_in_the_files(files: Path) 
     assert (ended.exit_code, told.exit_code) == (2, 2)
     larger, good = json.loads(ended.stdout)["rehearsals"]
     assert (larger["ok"], larger["scenario"], good["ok"]) == (False, "larger", True)
-    assert "127.77.0.4:21797 (for node-004) is in use" in larger["error"]
+    assert f"127.77.0.4:{port} (for node-004) is in use" in larger["error"]
     assert f"tortie: {files}/larger.yaml: {larger['error']}" in ended.stderr
     first, second = ElementTree.parse(junit).getroot()
     assert [first.get(count) for count in ("tests", "errors", "failures")] == ["1", "1", "0"]
