@@ -36,7 +36,7 @@ from cluster.scenario.form import is_name
 from cluster.scenario.model import ALL, PATIENCE, Action, Scenario
 from cluster.soundness import unsound
 from protocol.bgp.errors import Code, describe
-from protocol.prefix import format_prefix, parse_prefix
+from protocol.prefix import contains, format_prefix, parse_prefix
 
 GRACE: Final = 250.0
 """Seconds in which every timer of a restart that was waited for is over (BIRD's ``graceful restart wait`` is 240)."""
@@ -161,6 +161,7 @@ class Checks:
                 for each in stage.store.list("BGPConfiguration")
             )
             and not any(each["spec"].get("disableBGPExport") for each in stage.store.list("IPPool"))
+            and _in_pools(stage)
             and not any("routeReflectorClusterID" in each["spec"]["bgp"] for each in stage.store.list("Node"))
             and len({tuple(sorted(each["spec"]["bgp"])) for each in stage.store.list("Node")}) == 1
         )
@@ -209,6 +210,16 @@ class Checks:
         if all(name != ALL and is_name(name) for name in names):
             return frozenset(names)
         return frozenset((*names, *stage.members()))
+
+
+def _in_pools(stage: Virtual) -> bool:
+    """Whether every pod is; what is in none is announced to nobody."""
+    pools = [parse_prefix(each["spec"]["cidr"]) for each in stage.store.list("IPPool")]
+    return all(
+        any(contains(pool, parse_prefix(text)) for pool in pools)
+        for pod in stage.store.list("WorkloadEndpoint")
+        for text in pod["spec"].get("ipNetworks") or ()
+    )
 
 
 _SILENCES = model.PowerOff | model.Freeze | model.Partition | model.Flap
