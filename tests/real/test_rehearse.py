@@ -21,7 +21,7 @@ kind: Scenario
 metadata: {name: all-at-once}
 spec:
   seed: 7
-  holdTime: 4s
+  holdTime: 6s
   cluster: {nodes: 5, off: [node-005]}
   steps:
     - name: broken
