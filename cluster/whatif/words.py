@@ -23,13 +23,15 @@ def listed(names: Sequence[str], few: int = FEW) -> str:
 
 
 def seconds(time: float) -> str:
-    """Three digits are enough for anybody: ``"0.5 ms"``, ``"2.03 s"``, ``"4 min 10 s"``."""
+    """Three digits are enough for anybody: ``"0.5 ms"``, ``"2.03 s"``, ``"4 min 10 s"``, ``"22 h 08 min"``."""
     if 0 < time < 0.9995:
         return f"{time * 1000:.3g} ms"
     if time < 99.95:
         return f"{time:.3g} s"
     minutes, rest = divmod(round(time), 60)
-    return f"{minutes:,} min {rest:02} s"
+    if minutes >= 120:
+        return f"{minutes // 60:,} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s"
 
 
 def between(pairs: Iterable[tuple[str, str]]) -> str:

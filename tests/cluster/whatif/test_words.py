@@ -26,6 +26,7 @@ def test_counted_and_listed() -> None:
         (99.94, "99.9 s"),
         (99.99, "1 min 40 s"),
         (3725, "62 min 05 s"),
+        (79_680, "22 h 08 min"),
     ],
 )
 def test_seconds(time: float, text: str) -> None:
