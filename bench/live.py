@@ -84,9 +84,11 @@ def run(prepared: Prepared, shards: Sequence[tuple[str, ...]], measure: Measure)
 
     async def play(stage: live.Live) -> dict[str, float]:
         coordinator = stage.coordinator
+        # Until the counts are those of the verdicts, too, which may be heard before them: the stop-watch goes by counts.
+        settled = await stage.settle(prepared.spec.timeout)
+        if settled.differences:
+            raise BenchError(f"not converged: {settled.differences[0]}")
         try:
-            with trio.fail_after(prepared.spec.timeout):
-                await coordinator.settled.wait()
             return await measure(Live(coordinator, stage.store, stage.shards))
         except trio.TooSlowError:
             verdict = coordinator.jury.verdict

@@ -29,11 +29,10 @@ def test_the_last_block_that_nobody_has() -> None:
     assert free_block(pool, store) == "10.1.0.128/26"
 
 
-@pytest.mark.slow
-def test_every_change_arrives_and_is_judged_exact() -> None:
+def run(program: list[str]) -> None:
     """In a process of its own: it forks, which a test runner with threads must not."""
     ended = subprocess.run(
-        [sys.executable, "-P", "-m", "bench.churn", "4"],
+        [sys.executable, "-P", *program],
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -44,3 +43,15 @@ def test_every_change_arrives_and_is_judged_exact() -> None:
     times = json.loads(ended.stdout)
     assert list(times) == ["announce", "withdraw", "kill"]
     assert all(0 < seconds < 30 for seconds in times.values())
+
+
+@pytest.mark.slow
+def test_every_change_arrives_and_is_judged_exact() -> None:
+    run(["-m", "bench.churn", "4"])
+
+
+@pytest.mark.slow
+def test_what_shards_report_late_is_waited_for() -> None:
+    """A verdict may be heard before the counts that it is of; the stop-watch goes by counts."""
+    late = "import bench.live; bench.live.REPORT_INTERVAL = 1.3; bench.live.PATIENCE = 20"
+    run(["-c", f"{late}; import json; from bench.churn import churn; print(json.dumps(churn(4)))"])
