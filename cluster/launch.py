@@ -46,6 +46,7 @@ from cluster.cli.up_screen import Screen
 from cluster.convergence import Progress
 from cluster.coordinator import Coordinator
 from cluster.datastore.memory import MemoryStore
+from cluster.interruption import Interrupted, interruptible
 from cluster.memory import (
     available_bytes,
     cores,
@@ -82,14 +83,6 @@ class Refused(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-class Interrupted(Exception):
-    """Ctrl-C, SIGTERM or ``down``, which counts as SIGTERM, before the cluster had settled."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.signal_number = signal_number
 
 
 @attrs.frozen
@@ -226,7 +219,7 @@ def launch(
         serving: called after that, when the API can be asked.
 
     Raises:
-        Interrupted: a signal or ``down`` came before it had settled.
+        Interrupted: a signal, or ``down``, which counts as SIGTERM, came before it had settled.
         Refused: a process could not be made, or a node's port was taken after all.
     """
     gc.disable()  # what is made from here on is meant to stay
@@ -268,7 +261,7 @@ class _Run:
     progress: Progress = attrs.field(factory=Progress)  # when it settled
     outcome: Outcome | None = None
     refusal: Refused | None = None
-    signal_number: int | None = None
+    signals: list[int] = attrs.field(factory=list)
     said: trio.Event = attrs.field(factory=trio.Event)  # what has become of it
     served: trio.Event = attrs.field(factory=trio.Event)
 
@@ -279,35 +272,25 @@ class _Run:
             clock=self.clock,
             shard_lost=lambda shard: self.screen.line(lost_line(_lost(shard))),
         )
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with interruptible(self.signals) as nursery:
             self.processes.accept_signals()
-            async with trio.open_nursery() as nursery:
-
-                async def stop() -> None:
-                    async for number in signals:
-                        self.signal_number = number
-                        nursery.cancel_scope.cancel()
-
-                nursery.start_soon(stop)
-                nursery.start_soon(coordinator.run)
+            nursery.start_soon(coordinator.run)
+            if self.run_file is not None:
+                nursery.start_soon(self._serve, coordinator, self.run_file, nursery)
+            await self._settle(coordinator)
+            if self.refusal is None:
+                self.outcome = self._make_outcome(coordinator)
+                self.settled(self.outcome)
                 if self.run_file is not None:
-                    nursery.start_soon(self._serve, coordinator, self.run_file, nursery)
-                await self._settle(coordinator)
-                if self.refusal is None:
-                    self.outcome = self._make_outcome(coordinator)
-                    self.settled(self.outcome)
-                    if self.run_file is not None:
-                        self.said.set()
-                        await self.served.wait()
-                        self.serving()
-                        await trio.sleep_forever()
-                nursery.cancel_scope.cancel()
+                    self.said.set()
+                    await self.served.wait()
+                    self.serving()
+                    await trio.sleep_forever()
         # Raised here, outside of the nursery, which would wrap it.
         if self.refusal is not None:
             raise self.refusal
         if self.outcome is None:
-            assert self.signal_number is not None
-            raise Interrupted(self.signal_number)
+            raise Interrupted(self.signals[-1])
 
     def clock(self) -> float:
         return time.monotonic() - self.born
@@ -377,7 +360,7 @@ class _Run:
         await nursery.start(server, coordinator, self.store, run_file)
         self.served.set()
         await coordinator.down_requested.wait()
-        self.signal_number = signal.SIGTERM  # which is what `down` sends to a cluster that does not serve yet
+        self.signals.append(signal.SIGTERM)  # which is what `down` sends to a cluster that does not serve yet
         nursery.cancel_scope.cancel()
 
 

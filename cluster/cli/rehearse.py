@@ -72,7 +72,8 @@ def rehearse(sources: tuple[str, ...], **options: Any) -> None:
 
 
 def _rehearse(sources: tuple[str, ...], options: dict[str, Any]) -> int:
-    from cluster.rehearsal.rehearse import CannotRun, Interrupted
+    from cluster.interruption import Interrupted
+    from cluster.rehearsal.rehearse import CannotRun
     from cluster.rehearsal.report import Report, Unplayed
 
     if options["tcp"] and options["real"]:

@@ -152,7 +152,8 @@ def _up(once: bool, output: str, options: dict[str, object]) -> int:
     from cluster.api import rundir
     from cluster.cli import up_output
     from cluster.cli.up_screen import BarScreen, PlainScreen
-    from cluster.launch import Interrupted, Refused, launch, prepare
+    from cluster.interruption import Interrupted
+    from cluster.launch import Refused, launch, prepare
     from cluster.spec import Spec
 
     spec = Spec(**options)  # type: ignore[arg-type]  # click has checked the types
@@ -193,7 +194,7 @@ def _up(once: bool, output: str, options: dict[str, object]) -> int:
             click.echo(f"tortie: {problem}", err=True)
         return 2
     except Interrupted as error:
-        return 128 + error.signal_number
+        return 128 + error.number
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # whoever is that impatient: this is the end

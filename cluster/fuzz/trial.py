@@ -15,8 +15,9 @@ import attrs
 
 from cluster.fuzz.checks import Checks, Finding
 from cluster.fuzz.oscillation import Cycle
+from cluster.interruption import Interrupted
 from cluster.rehearsal.play import CONVERGING, THE_END
-from cluster.rehearsal.rehearse import Interrupted, rehearse
+from cluster.rehearsal.rehearse import rehearse
 from cluster.scenario.model import Scenario
 from cluster.spec import SpecError
 

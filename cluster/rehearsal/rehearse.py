@@ -13,7 +13,6 @@ Left out: the real clock (``rehearse_live``); text (``cluster.cli.rehearse_outpu
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -30,6 +29,7 @@ from cluster.addressing import (
     listeners,
 )
 from cluster.datastore.memory import MemoryStore
+from cluster.interruption import Interrupted, interruptible
 from cluster.rehearsal.clock import run_virtual
 from cluster.rehearsal.eventlog import EventLog
 from cluster.rehearsal.play import Progress, play
@@ -43,14 +43,6 @@ from cluster.workloads import first_documents
 
 IN_MEMORY = "virtual time, links in memory"
 OVER_TCP = "virtual time, real TCP"
-
-
-class Interrupted(Exception):
-    """A signal came before the end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class CannotRun(Exception):
@@ -90,8 +82,8 @@ def rehearse(
     began = time.monotonic()
     run_virtual(run.main, scenario.seed, [] if tick is None else [_Tick(tick)])
     run.log.flush()
-    if run.signal_number or run.report is None:
-        raise Interrupted(run.signal_number)
+    if run.signals or run.report is None:
+        raise Interrupted(run.signals[-1])
     return attrs.evolve(
         run.report, events=run.log.lines, digest=run.log.digest(), took=time.monotonic() - began
     )
@@ -123,21 +115,12 @@ class _Run:
     progress: Progress
     afterwards: Callable[[Virtual], Awaitable[None]] | None = None
     report: Report | None = None
-    signal_number: int = 0
+    signals: list[int] = attrs.field(factory=list)
     ups: int = 0
 
     async def main(self) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
-
-                async def stop() -> None:
-                    async for number in signals:
-                        self.signal_number = number
-                        nursery.cancel_scope.cancel()
-
-                nursery.start_soon(stop)
-                await self._play(nursery)
-                nursery.cancel_scope.cancel()
+        async with interruptible(self.signals) as nursery:
+            await self._play(nursery)
 
     async def _play(self, nursery: trio.Nursery) -> None:
         stage = Virtual(

@@ -8,7 +8,6 @@ Left out: the stage itself (``live``).
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 
@@ -17,11 +16,12 @@ import trio
 
 from cluster.api.control import NodeDown
 from cluster.coordinator import LAST_WORDS
+from cluster.interruption import Interrupted, interruptible
 from cluster.launch import Refused, prepare_with
 from cluster.processes import ShardProcess
 from cluster.rehearsal.live import Live, run_live
 from cluster.rehearsal.play import Progress, play
-from cluster.rehearsal.rehearse import CannotRun, Interrupted
+from cluster.rehearsal.rehearse import CannotRun
 from cluster.rehearsal.report import Report
 from cluster.scenario.model import Scenario
 from cluster.scenario.names import UnknownName, off_of
@@ -56,42 +56,34 @@ def rehearse_live(
     async def main(stage: Live) -> Report | None:
         report = None
         stage.coordinator.leave_new_nodes_bare()  # as in virtual time
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            async with trio.open_nursery() as nursery:
+        async with interruptible(signals) as nursery:
 
-                async def stop() -> None:
-                    async for number in received:
-                        signals.append(number)
-                        nursery.cancel_scope.cancel()
+            async def ticks(tick: Callable[[float], object]) -> None:
+                while True:
+                    tick(stage.now())
+                    await trio.sleep(TICK)
 
-                async def ticks(tick: Callable[[float], object]) -> None:
-                    while True:
-                        tick(stage.now())
-                        await trio.sleep(TICK)
-
-                async def fall() -> None:
-                    await died.wait()
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(stop)
-                nursery.start_soon(fall)
-                if tick is not None:
-                    nursery.start_soon(ticks, tick)
-                try:
-                    report = await play(
-                        scenario,
-                        stage,
-                        world,
-                        wall=time.time,
-                        how=HOW,
-                        progress=progress,
-                        ups=stage.ups,
-                        trouble=stage.coordinator.pod_failures,
-                    )
-                except (Unreachable, NodeDown):  # before anybody could say that the shard is dead
-                    with trio.fail_after(2 * LAST_WORDS):
-                        await died.wait()
+            async def fall() -> None:
+                await died.wait()
                 nursery.cancel_scope.cancel()
+
+            nursery.start_soon(fall)
+            if tick is not None:
+                nursery.start_soon(ticks, tick)
+            try:
+                report = await play(
+                    scenario,
+                    stage,
+                    world,
+                    wall=time.time,
+                    how=HOW,
+                    progress=progress,
+                    ups=stage.ups,
+                    trouble=stage.coordinator.pod_failures,
+                )
+            except (Unreachable, NodeDown):  # before anybody could say that the shard is dead
+                with trio.fail_after(2 * LAST_WORDS):
+                    await died.wait()
         return report
 
     def lost(shard: ShardProcess) -> None:

@@ -14,7 +14,7 @@ from agents.speaker.peer import Peer
 from agents.speaker.rib import Rib
 from cluster.cli.fuzz import fuzz
 from cluster.fuzz.trial import Outcome, attempt
-from cluster.rehearsal.rehearse import Interrupted
+from cluster.interruption import Interrupted
 from cluster.scenario.model import Scenario
 from cluster.scenario.read import read
 

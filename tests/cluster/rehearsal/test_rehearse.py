@@ -13,7 +13,8 @@ import attrs
 import pytest
 import trio
 
-from cluster.rehearsal.rehearse import OVER_TCP, CannotRun, Interrupted, rehearse
+from cluster.interruption import Interrupted
+from cluster.rehearsal.rehearse import OVER_TCP, CannotRun, rehearse
 from cluster.rehearsal.virtual import Virtual
 from cluster.scenario.model import (
     Cluster,
