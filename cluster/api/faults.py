@@ -11,7 +11,6 @@ The actions are ``cluster.faults``'s. Answers are text for people; whoever accep
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
@@ -19,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from cluster.api.bodies import read_body
 from cluster.api.control import ClusterControl
 from cluster.api.inspection import BASE, wants_json
 
@@ -44,14 +44,9 @@ def routes(control: ClusterControl) -> list[Route]:
 
 
 async def _names(request: Request) -> list[str]:
-    body = bytearray()
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise HTTPException(413, f"a request has at most {MAX_BODY:,} bytes")
+    body = await read_body(request, MAX_BODY)
     try:
-        value: Any = json.loads(bytes(body))
+        value: Any = json.loads(body)
     except ValueError as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
     names = value.get("nodes") if isinstance(value, dict) else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cluster.api import patches
+from cluster.api.bodies import read_body
 from cluster.api.errors import NotAdmitted
 from cluster.api.names import Name
 from cluster.cleanup import Cleanup
@@ -103,13 +104,7 @@ def _not_admitted(kind: Name, document: Document) -> Iterator[None]:
 async def _body(request: Request) -> bytes:
     if request.query_params.get("dryRun"):
         raise HTTPException(400, "dryRun is not supported")
-    body = bytearray()
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise HTTPException(413, f"a request has at most {MAX_BODY:,} bytes")
-    return bytes(body)
+    return await read_body(request, MAX_BODY)
 
 
 def _content_type(request: Request) -> str:

@@ -28,49 +28,27 @@ def fault() -> None:
     """
 
 
-@fault.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
-@client.name_option
-@client.output_option
-def stop(nodes: tuple[str, ...], name: str, output: str) -> None:
-    """calico-node is gone, as when its container is killed: connections are closed, the kernel goes on forwarding."""
-    _act("stop", nodes, name, output)
+_OF_NODES = {
+    "stop": "calico-node is gone, as when its container is killed: connections are closed, the kernel goes on forwarding.",
+    "start": "Start what was stopped, on the kernel that is there, or boot what was powered off.",
+    "power-off": "The machine is gone, silently: neighbours notice when their hold time is over.",
+    "freeze": "The daemons hang, silently; the kernel goes on forwarding.",
+    "thaw": "Let frozen daemons go on.",
+}
+"""What is done to any number of nodes, one after the other."""
 
 
-@fault.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
-@client.name_option
-@client.output_option
-def start(nodes: tuple[str, ...], name: str, output: str) -> None:
-    """Start what was stopped, on the kernel that is there, or boot what was powered off."""
-    _act("start", nodes, name, output)
+def _strike(action: str, what: str) -> None:
+    @fault.command(action, help=what)
+    @click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+    @client.name_option
+    @client.output_option
+    def strike(nodes: tuple[str, ...], name: str, output: str) -> None:
+        _act(action, nodes, name, output)
 
 
-@fault.command("power-off")
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
-@client.name_option
-@client.output_option
-def power_off(nodes: tuple[str, ...], name: str, output: str) -> None:
-    """The machine is gone, silently: neighbours notice when their hold time is over."""
-    _act("power-off", nodes, name, output)
-
-
-@fault.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
-@client.name_option
-@client.output_option
-def freeze(nodes: tuple[str, ...], name: str, output: str) -> None:
-    """The daemons hang, silently; the kernel goes on forwarding."""
-    _act("freeze", nodes, name, output)
-
-
-@fault.command()
-@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
-@client.name_option
-@client.output_option
-def thaw(nodes: tuple[str, ...], name: str, output: str) -> None:
-    """Let frozen daemons go on."""
-    _act("thaw", nodes, name, output)
+for _action, _what in _OF_NODES.items():
+    _strike(_action, _what)
 
 
 @fault.command()
