@@ -11,9 +11,9 @@ by difference, so the order in which changes came plays no part.
 
 A cancelled node is one whose daemons are gone: connections break, nothing is said, nothing is cleaned up in the datastore,
 and its kernel goes on with the Fib as it is. Who starts it again on that kernel gives the Fib to the new Node; a machine
-without power is one whose Fib is dropped. A node that has no address of a family (or no resource) has no BIRD of it until it has one; one whose address or port changes moves
-there with its sessions of that family. A node that cannot listen where it should is down, all of it, as one is that
-calico-node's startup finds in conflict; it tries again.
+without power is one whose Fib is dropped. A node that has no address of a family (or no resource) has no BIRD of it until
+it has one; one whose address or port changes moves there with its sessions of that family. A node that cannot listen where
+it should is down, all of it, as one is that calico-node's startup finds in conflict; it tries again.
 
 A Router of the lab is a node too: confd derives its configuration, and it has no workloads.
 

@@ -270,7 +270,10 @@ class Disturbing:
         up = [name for name in self._first if name not in self._down]
         one, other = self._rng.sample(up, 2)
         kind = self._rng.choice(
-            ("pods", "pods", "pods", "stop", "power", "freeze", "cut", "flap", "node", "configuration", "configuration", "label", "reset", "reset")
+            (
+                "pods", "pods", "pods", "stop", "power", "freeze", "cut", "flap", "node",
+                "configuration", "configuration", "label", "reset", "reset",
+            )
         )  # fmt: skip
         self._done[kind] += 1
         match kind:

@@ -1,7 +1,7 @@
 """What the nodes carry: pods, and blocks beyond those that their pods need.
 
 Owns the names of generated pods, ``claimed_blocks`` and ``first_documents``. Pods are added on their nodes, through CNI and IPAM, as a
-kubelet would (``shard`` calls ``Node.add_pod``). Extra blocks are what a node has claimed over a long life; nobody
+kubelet would (``pods`` calls ``Node.add_pod``). Extra blocks are what a node has claimed over a long life; nobody
 waits for a life, so they are written to the datastore as IPAM would have left them, before the nodes start: one
 confirmed BlockAffinity and one empty IPAMBlock each.
 """

@@ -16,8 +16,8 @@ Among BGPPeers of one step Calico leaves the winner to the order of a Go map; he
 among nodes with one address too.
 
 A peerIP that is a Calico node's own address is dialled at that node's port. A peerIP carries no cluster ID, not
-even when it is a route reflector's. A selector that does not parse matches no node. A node without an address is nobody's neighbour; those that
-would peer with it are told so.
+even when it is a route reflector's. A selector that does not parse matches no node. A node without an address is
+nobody's neighbour; those that would peer with it are told so.
 
 A BGPPeer with ``localWorkloadSelector`` has no neighbours here: workloads are each node's own (``peers``).
 

@@ -3,7 +3,7 @@
 Owns ``Sessions``, which makes the sessions of one speaker. Sessions with the same options share their
 configuration and the bytes of their OPEN, because a mesh has a session for every pair of nodes.
 
-Left out: what a session does (``protocol.bgp.session``), which neighbours there are (``speaker``), what their connections
+Left out: what a session does (``protocol.bgp.session``), which neighbours there are (``roster``), what their connections
 need (``links.options_of``).
 """
 

@@ -40,8 +40,8 @@ SHARED_KINDS = frozenset(
 """Watched by every shard."""
 
 NODE_KINDS = frozenset({"BlockAffinity", "WorkloadEndpoint"})
-"""Watched by the shard that hosts the node in ``spec.node``, and by one whose Felixes route to all. IPAM's blocks and handles are not watched: they are
-read when they are needed, by whoever is going to write them."""
+"""Watched by the shard that hosts the node in ``spec.node``, and by one whose Felixes route to all. IPAM's blocks and
+handles are not watched: they are read when they are needed, by whoever is going to write them."""
 
 
 def key_of(document: Document) -> Key:

@@ -4,8 +4,9 @@ Owns ``load`` (paths), ``load_for_cluster`` (paths, for one that runs), ``load_p
 paths), ``parse`` (texts), ``Loaded`` and ``ManifestError``.
 
 Flow: texts -> documents (``yamltree``) -> single documents, lists taken apart -> ``foreign.read`` for each, which is
-``validate.resource_of`` for nearly all -> ``foreign.settle`` and ``rules.conflicts`` for all. Every step goes on after a fault, and nothing is returned when there was one: the
-error has all of them, in the order of the files, as ``file:line: Kind/name: path: what is wrong``.
+``validate.resource_of`` for nearly all -> ``foreign.settle`` and ``rules.conflicts`` for all. Every step goes on after a fault, and
+nothing is returned when there was one: the error has all of them, in the order of the files, as
+``file:line: Kind/name: path: what is wrong``.
 
 A document is a resource, a list of them (YAML or JSON), a ``v1`` ``List`` or a ``<Kind>List``. What a server writes into
 metadata (resourceVersion, uid, creationTimestamp, generation, managedFields) is accepted, because people save what they got,

@@ -1,9 +1,9 @@
 """What people write, to resources: strict, and with every reason at once.
 
-Owns ``resource_of``, and the converter behind it (``structured``, for documents that are no resources of ours). A document goes through three sieves, and whatever one of them
-finds keeps it from the next: its frame (kind, apiVersion, no other top-level fields), its fields (types, enums,
-ranges, formats, unknown and missing fields, from the class declarations and ``fields``), and the rules between its
-fields (``rules``). Each finding is a ``Fault`` with its path; only ``loader`` knows files and lines.
+Owns ``resource_of``, and the converter behind it (``structured``, for documents that are no resources of ours). A document goes
+through three sieves, and whatever one of them finds keeps it from the next: its frame (kind, apiVersion, no other
+top-level fields), its fields (types, enums, ranges, formats, unknown and missing fields, from the class declarations and
+``fields``), and the rules between its fields (``rules``). Each finding is a ``Fault`` with its path; only ``loader`` knows files and lines.
 
 Strict means: 123 is not "123" and "true" is not true. The exceptions are written in the types: labels, annotations
 and protocols take bare scalars, AS numbers take "x.y". A null is a field that is not set, and so is "" where the
